@@ -1,0 +1,1 @@
+"""The factory: a model URI in, a bundle or an image out."""

@@ -1,0 +1,84 @@
+"""The Engine protocol: what the scheduler asks of a runtime. Token ids in, token ids out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.generation import Sampling
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a loaded model can do. `kv_bytes_per_token` 0 means unknown."""
+
+    context_length: int
+    eos_ids: frozenset[int]
+    vocab_size: int
+    kv_bytes_per_token: int = 0
+    quantization: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One sampled token. `logprob` and `top` (id, logprob) only where they were asked for."""
+
+    token: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one call of `advance` did for one row.
+
+    `prefilled` prompt tokens went through the model; `choice` is the next token, None while
+    the prompt is not through. `prompt_choices` are the log-probabilities of the prompt's
+    own tokens, only for rows opened with `echo_logprobs`.
+    """
+
+    prefilled: int = 0
+    choice: Choice | None = None
+    prompt_choices: tuple[Choice, ...] = ()
+
+
+class Row(Protocol):
+    """One sequence inside the engine; opaque to the scheduler."""
+
+    @property
+    def kv_bytes(self) -> int:
+        """KV memory reserved for this row, in bytes."""
+
+
+class Engine(Protocol):
+    """A loaded model. Every method is called from the one thread that owns the engine."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the loaded model can do."""
+
+    def open(
+        self, prompt: Ids, max_tokens: int, sampling: Sampling, *, echo_logprobs: bool = False
+    ) -> Row:
+        """Reserve a row for `prompt` (int32, shape (tokens,)) and `max_tokens` more.
+
+        Raises `RequestError` for sampling that this model cannot honour and `EngineFailed`
+        where the runtime refuses. No model call happens here.
+        """
+
+    def advance(self, rows: list[Row]) -> list[Step]:
+        """Do one bounded piece of work for every row: a prefill chunk or one token.
+
+        Returns a step for each row, in order. Raises `EngineFailed`.
+        """
+
+    def close(self, row: Row) -> None:
+        """Release the row and its KV memory."""
+
+    def shutdown(self) -> None:
+        """Release the model."""

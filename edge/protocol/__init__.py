@@ -1,0 +1,1 @@
+"""Pure translation between wire dictionaries and values; no I/O."""
