@@ -1,0 +1,45 @@
+"""What can go wrong in the factory, as classes.
+
+BuildError            carries `problems`, every one that was found; exit status 1
+|- SourceNotFound     the URI names no model, version, alias or run; or the store is out of reach
+|- InvalidModel       the model was found and cannot be served
+|- InvalidBundle      a folder is no bundle, or not the one its manifest describes
+`- OutputRefused      the output folder cannot be written
+UsageError            the command line makes no sense; exit status 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_OK = 0
+EXIT_PROBLEMS = 1
+EXIT_USAGE = 2
+
+
+class BuildError(Exception):
+    """The work cannot be done; `problems` lists every reason, a sentence each."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class SourceNotFound(BuildError):
+    """The URI names no model, version, alias or run, or the store is out of reach."""
+
+
+class InvalidModel(BuildError):
+    """The model was found and cannot be served."""
+
+
+class InvalidBundle(BuildError):
+    """A folder is no bundle, or its files are not the ones that its manifest lists."""
+
+
+class OutputRefused(BuildError):
+    """The output folder cannot be written."""
+
+
+class UsageError(Exception):
+    """The command line makes no sense."""
