@@ -1,0 +1,205 @@
+"""An engine without a model: it answers with its own prompt. For tests and `--scripted`.
+
+Two scripts mirror the two models that MLflow's replies were recorded with: `echo` returns each
+prompt and fails on the prompt `boom`; `echo_params` has a params schema as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
+
+import numpy as np
+
+from edge.bundle import Column, Defaults, Manifest, Param, Signature
+from edge.engine.base import Choice, Ids, Limits, Row, Step
+from edge.errors import EngineFailed, InvalidRequest
+from edge.generation import Message, Sampling
+
+Script = Literal["echo", "echo_params"]
+SCRIPTS: tuple[Script, ...] = get_args(Script)
+FAILING_PROMPT = "boom"
+CONTEXT_LENGTH = 1 << 24
+
+BOS, EOS, FIRST_MARK = 256, 257, 258
+# Unicode noncharacters are reserved for use inside a program: no ordinary prompt holds one.
+MARKS = {"system": "\ufdd0", "user": "\ufdd1", "assistant": "\ufdd2", "end": "\ufdd3"}
+_MARK_IDS = {mark: FIRST_MARK + i for i, mark in enumerate(MARKS.values())}
+_USER_ID, _ASSISTANT_ID = _MARK_IDS[MARKS["user"]], _MARK_IDS[MARKS["assistant"]]
+VOCAB_SIZE = FIRST_MARK + len(MARKS)
+CHAT_TEMPLATE = (
+    "{% set marks = " + repr(MARKS) + " %}"
+    "{% for turn in messages %}{{ marks[turn.role] + turn.content + marks.end }}{% endfor %}"
+    "{{ marks.assistant }}"
+)
+
+
+class ByteTokenizer:
+    """One token a UTF-8 byte, a start token in front, and four marks for the chat template."""
+
+    special_tokens: frozenset[str] = frozenset(_MARK_IDS)
+    has_chat_template = True
+
+    def encode(self, text: str) -> Ids:
+        """Token ids of `text`, int32 of shape (tokens,); never empty."""
+        ids = [BOS]
+        for character in text:
+            mark = _MARK_IDS.get(character)
+            # A lone surrogate is legal in a JSON string, so it has to survive the round trip.
+            ids += [mark] if mark else character.encode("utf-8", "surrogatepass")
+        return np.array(ids, dtype=np.int32)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`; special tokens have none and broken UTF-8 becomes U+FFFD."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of one token; empty for special tokens."""
+        return bytes([token]) if 0 <= token < BOS else b""
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """The prompt of a chat, ready for the assistant's turn."""
+        turns = [MARKS[turn.role] + turn.content + MARKS["end"] for turn in messages]
+        return "".join([*turns, MARKS["assistant"]])
+
+
+@dataclass(slots=True)
+class EchoRow:
+    """One sequence: what is still to be read and what is still to be said."""
+
+    prompt: list[int]
+    answer: list[int]
+    report_logprobs: bool
+    report_prompt: bool
+    read: int = 0
+    said: int = 0
+    kv_bytes: int = 0
+
+
+@dataclass(slots=True)
+class EchoEngine:
+    """Repeats the prompt (of a chat: the last user message) and then ends.
+
+    Every call of `advance` sleeps `step_delay_s` once and reads at most `prefill_chunk` prompt
+    tokens a row. The prompt `failing_prompt` is refused with `EngineFailed` in `open`; a row whose
+    answer has `fail_after` tokens or more fails in `advance` after so many. `open_rows` counts
+    the rows not closed yet, `steps` the calls of `advance`.
+    """
+
+    step_delay_s: float = 0.0
+    prefill_chunk: int = 1 << 16
+    context_length: int = CONTEXT_LENGTH
+    kv_bytes_per_token: int = 0
+    failing_prompt: str | None = FAILING_PROMPT
+    fail_after: int | None = None
+    open_rows: int = field(default=0, init=False)
+    steps: int = field(default=0, init=False)
+    is_shut_down: bool = field(default=False, init=False)
+
+    @property
+    def limits(self) -> Limits:
+        """A context that no request reaches, unless the constructor said otherwise."""
+        return Limits(
+            context_length=self.context_length,
+            eos_ids=frozenset({EOS}),
+            vocab_size=VOCAB_SIZE,
+            kv_bytes_per_token=self.kv_bytes_per_token,
+            quantization="none",
+        )
+
+    def open(
+        self, prompt: Ids, max_tokens: int, sampling: Sampling, *, echo_logprobs: bool = False
+    ) -> EchoRow:
+        """Reserve a row; raises `EngineFailed` as scripted and `InvalidRequest` on guidance."""
+        if sampling.guidance is not None:
+            raise InvalidRequest(
+                "response_format is not supported by a scripted model", param="response_format"
+            )
+        ids = [int(token) for token in prompt]
+        answer = _answer(ids)
+        if self.failing_prompt is not None and answer == list(self.failing_prompt.encode()):
+            raise EngineFailed("the model failed on this prompt")
+        self.open_rows += 1
+        reserved = self.kv_bytes_per_token * (len(ids) + max_tokens)
+        return EchoRow(ids, answer, sampling.logprobs is not None, echo_logprobs, kv_bytes=reserved)
+
+    def advance(self, rows: list[Row]) -> list[Step]:
+        """One prefill chunk or one token for every row; raises `EngineFailed` as scripted."""
+        self.steps += 1
+        if self.step_delay_s:
+            time.sleep(self.step_delay_s)
+        return [self._advance(cast(EchoRow, row)) for row in rows]
+
+    def close(self, row: Row) -> None:
+        """Release the row."""
+        self.open_rows -= 1
+
+    def shutdown(self) -> None:
+        """Remember that the engine was shut down."""
+        self.is_shut_down = True
+
+    def _advance(self, row: EchoRow) -> Step:
+        chunk = row.prompt[row.read : row.read + self.prefill_chunk]
+        if not chunk:
+            return Step(choice=self._say(row))
+        reported = _prompt_choices(chunk, row.read) if row.report_prompt else ()
+        row.read += len(chunk)
+        choice = self._say(row) if row.read == len(row.prompt) else None
+        return Step(prefilled=len(chunk), choice=choice, prompt_choices=reported)
+
+    def _say(self, row: EchoRow) -> Choice:
+        if self.fail_after is not None and row.said >= self.fail_after:
+            raise EngineFailed("the model failed in the middle of its answer")
+        token = row.answer[row.said] if row.said < len(row.answer) else EOS
+        row.said += 1
+        return Choice(token, 0.0, ((token, 0.0),)) if row.report_logprobs else Choice(token)
+
+
+def _answer(prompt: list[int]) -> list[int]:
+    """The part of the prompt to repeat: the last user turn of a chat, else all of it."""
+    body = [token for token in prompt if token != BOS]
+    if not body or body[-1] != _ASSISTANT_ID or _USER_ID not in body:
+        return body
+    start = len(body) - body[::-1].index(_USER_ID)
+    rest = body[start:]
+    end = next(i for i, token in enumerate(rest) if token >= FIRST_MARK)
+    return rest[:end]
+
+
+def _prompt_choices(chunk: list[int], offset: int) -> tuple[Choice, ...]:
+    """Certain tokens, except the very first, which nothing precedes."""
+    return tuple(
+        Choice(token, None if offset + i == 0 else 0.0, ((token, 0.0),))
+        for i, token in enumerate(chunk)
+    )
+
+
+def manifest(script: Script) -> Manifest:
+    """The manifest of a scripted model: no files, MLflow's recorded signature."""
+    params = (
+        Param("max_tokens", "long", 16),
+        Param("temperature", "double", 0.0),
+        Param("stop", "string", ["<end>"], is_list=True),
+    )
+    column = Column("prompt", "string")
+    signature = Signature(
+        kind="prompt",
+        inputs=(column,),
+        outputs=(Column("output", "string"),),
+        params=params if script == "echo_params" else (),
+    )
+    return Manifest(
+        name=script,
+        flavor="onnx",
+        files=(),
+        signature=signature,
+        generation=Defaults(max_tokens=300, prompt_format="raw"),
+        context_length=CONTEXT_LENGTH,
+        eos_ids=(EOS,),
+        kv_bytes_per_token=0,
+        chat_template=CHAT_TEMPLATE,
+        model_type="scripted",
+        quantization="none",
+    )

@@ -1,0 +1,149 @@
+"""The scripted engine repeats its prompt, and fails and waits where it is told to."""
+
+from __future__ import annotations
+
+import jinja2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge import bundle
+from edge.engine import scripted
+from edge.engine.base import Engine, Step
+from edge.engine.scripted import EOS, ByteTokenizer, EchoEngine
+from edge.errors import EngineFailed, InvalidRequest
+from edge.generation import Guidance, Message, Sampling
+
+TOKENIZER = ByteTokenizer()
+
+
+def run(engine: EchoEngine, text: str, sampling: Sampling | None = None) -> list[Step]:
+    """Every step of one prompt, up to and with the end token."""
+    row = engine.open(TOKENIZER.encode(text), 1000, sampling or Sampling())
+    steps: list[Step] = []
+    while not steps or steps[-1].choice is None or steps[-1].choice.token != EOS:
+        steps += engine.advance([row])
+    engine.close(row)
+    return steps
+
+
+def text_of(steps: list[Step]) -> str:
+    return TOKENIZER.decode([step.choice.token for step in steps if step.choice])
+
+
+def test_the_engine_satisfies_the_protocol() -> None:
+    engine: Engine = EchoEngine()
+    assert engine.limits.eos_ids == {EOS}
+    assert engine.limits.vocab_size == 262
+
+
+@given(st.text(alphabet=st.characters(exclude_characters=list(TOKENIZER.special_tokens))))
+def test_the_tokenizer_is_lossless(text: str) -> None:
+    ids = TOKENIZER.encode(text)
+    assert ids.dtype == np.int32
+    assert ids.ndim == 1
+    assert len(ids) >= 1
+    assert b"".join(map(TOKENIZER.token_bytes, ids)) == text.encode("utf-8", "surrogatepass")
+
+
+def test_broken_utf8_decodes_to_a_replacement_character() -> None:
+    assert TOKENIZER.decode([0xC3]) == "\ufffd"
+    assert TOKENIZER.decode([0xC3, 0xA9]) == "é"
+
+
+@pytest.mark.parametrize("text", ["hello", "", "zwei\nZeilen", "日本 🦊"])
+def test_a_prompt_is_repeated(text: str) -> None:
+    assert text_of(run(EchoEngine(), text)) == text
+
+
+def test_of_a_chat_the_last_user_message_is_repeated() -> None:
+    chat = TOKENIZER.apply_chat_template(
+        [
+            Message("system", "be brief"),
+            Message("user", "first"),
+            Message("assistant", "first"),
+            Message("user", "second"),
+        ]
+    )
+    assert text_of(run(EchoEngine(), chat)) == "second"
+
+
+def test_a_chat_without_a_user_message_is_repeated_whole() -> None:
+    chat = TOKENIZER.apply_chat_template([Message("system", "be brief")])
+    assert text_of(run(EchoEngine(), chat)) == "be brief"
+
+
+def test_the_prompt_is_read_in_chunks_before_anything_is_said() -> None:
+    steps = run(EchoEngine(prefill_chunk=2), "abcd")
+    assert [step.prefilled for step in steps[:3]] == [2, 2, 1]
+    assert [step.choice is None for step in steps[:3]] == [True, True, False]
+    assert sum(step.prefilled for step in steps) == len(TOKENIZER.encode("abcd"))
+
+
+def test_rows_advance_together() -> None:
+    engine = EchoEngine()
+    rows = [engine.open(TOKENIZER.encode(text), 9, Sampling()) for text in ("ab", "xyz")]
+    said = [engine.advance(list(rows)) for _ in range(3)]
+    assert [TOKENIZER.decode([s[i].choice.token for s in said]) for i in (0, 1)] == ["ab", "xyz"]
+    assert engine.open_rows == 2
+    for row in rows:
+        engine.close(row)
+    assert engine.open_rows == 0
+
+
+def test_boom_is_refused_and_leaves_no_row() -> None:
+    engine = EchoEngine()
+    with pytest.raises(EngineFailed) as caught:
+        run(engine, "boom")
+    assert "boom" not in str(caught.value)
+    assert engine.open_rows == 0
+    assert text_of(run(engine, "boom!")) == "boom!"
+
+
+def test_a_failure_can_come_in_the_middle() -> None:
+    engine = EchoEngine(fail_after=2)
+    row = engine.open(TOKENIZER.encode("abc"), 9, Sampling())
+    assert text_of([*engine.advance([row]), *engine.advance([row])]) == "ab"
+    with pytest.raises(EngineFailed):
+        engine.advance([row])
+
+
+def test_guidance_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        run(EchoEngine(), "a", Sampling(guidance=Guidance("json_object")))
+    assert caught.value.param == "response_format"
+
+
+def test_logprobs_come_where_they_are_asked_for() -> None:
+    assert run(EchoEngine(), "a")[0].choice.logprob is None
+    assert run(EchoEngine(), "a", Sampling(logprobs=0))[0].choice.logprob == 0.0
+
+
+def test_the_logprobs_of_the_prompt_start_with_an_unknown() -> None:
+    engine = EchoEngine(prefill_chunk=2)
+    row = engine.open(TOKENIZER.encode("abc"), 9, Sampling(), echo_logprobs=True)
+    steps = engine.advance([row]) + engine.advance([row])
+    reported = [choice for step in steps for choice in step.prompt_choices]
+    assert [choice.logprob for choice in reported] == [None, 0.0, 0.0, 0.0]
+    assert TOKENIZER.decode([choice.token for choice in reported]) == "abc"
+
+
+def test_kv_memory_is_counted_by_the_token() -> None:
+    engine = EchoEngine(kv_bytes_per_token=10)
+    assert engine.open(TOKENIZER.encode("ab"), 5, Sampling()).kv_bytes == 80
+
+
+@pytest.mark.parametrize("script", scripted.SCRIPTS)
+def test_the_manifest_survives_its_own_format(script: scripted.Script) -> None:
+    manifest = scripted.manifest(script)
+    assert bundle.parse(bundle.encode(manifest)) == manifest
+    assert bool(manifest.signature.params) == (script == "echo_params")
+
+
+def test_the_chat_template_of_the_manifest_is_the_one_of_the_tokenizer() -> None:
+    turns = [Message("user", "hi"), Message("assistant", "hello"), Message("user", "bye")]
+    rendered = jinja2.Template(scripted.CHAT_TEMPLATE).render(
+        messages=[{"role": turn.role, "content": turn.content} for turn in turns]
+    )
+    assert rendered == TOKENIZER.apply_chat_template(turns)
