@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edge.errors import EngineFailed
 from edge.generation import Sampling
 
 Ids = npt.NDArray[np.int32]
@@ -38,13 +39,24 @@ class Step:
     """What one call of `advance` did for one row.
 
     `prefilled` prompt tokens went through the model; `choice` is the next token, None while
-    the prompt is not through. `prompt_choices` are the log-probabilities of the prompt's
+    the prompt is not through. `error` ends this row alone. `prompt_choices` are the log-probabilities of the prompt's
     own tokens, only for rows opened with `echo_logprobs`.
     """
 
     prefilled: int = 0
     choice: Choice | None = None
     prompt_choices: tuple[Choice, ...] = ()
+    error: EngineFailed | None = None
+
+
+class Constraint(Protocol):
+    """The grammar state of one guided row."""
+
+    def allowed(self, vocab_size: int) -> npt.NDArray[np.bool_]:
+        """True for each token that may come next, shape (vocab_size,). Raises `EngineFailed`."""
+
+    def accept(self, token: int) -> None:
+        """Move on by the token that was chosen."""
 
 
 class Row(Protocol):
@@ -63,7 +75,13 @@ class Engine(Protocol):
         """What the loaded model can do."""
 
     def open(
-        self, prompt: Ids, max_tokens: int, sampling: Sampling, *, echo_logprobs: bool = False
+        self,
+        prompt: Ids,
+        max_tokens: int,
+        sampling: Sampling,
+        *,
+        constraint: Constraint | None = None,
+        echo_logprobs: bool = False,
     ) -> Row:
         """Reserve a row for `prompt` (int32, shape (tokens,)) and `max_tokens` more.
 

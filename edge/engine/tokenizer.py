@@ -1,0 +1,115 @@
+"""Text <-> token ids, chat templates and the raw bytes of tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import onnxruntime_genai as og
+
+from edge.engine.base import Constraint, Ids
+from edge.engine.guidance import Grammars
+from edge.errors import InvalidRequest
+from edge.generation import Guidance, Message
+
+
+class Tokenizer(Protocol):
+    """What the service asks of a tokenizer. Safe to call from many threads."""
+
+    @property
+    def special_tokens(self) -> frozenset[str]:
+        """The texts of the special tokens, e.g. `<|user|>`."""
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id that stands for an empty prompt; None where the model has none."""
+
+    def encode(self, text: str) -> Ids:
+        """Ids of `text`, int32, shape (tokens,). Special tokens in the text become their ids."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
+
+    def stream(self) -> Callable[[int], str]:
+        """A decoder that is fed one id at a time and returns whole characters as they complete."""
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes a token stands for; may be a part of a UTF-8 character."""
+
+    def constrain(self, guidance: Guidance) -> Constraint:
+        """Compile a grammar; raises `InvalidRequest` that says what is wrong with it."""
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """The text of a chat up to where the assistant speaks. Raises `InvalidRequest`."""
+
+
+class GenaiTokenizer:
+    """The tokenizer of an onnxruntime-genai model folder."""
+
+    def __init__(self, model: og.Model, folder: Path, chat_template: str) -> None:
+        """`chat_template` is the bundle's Jinja template; empty where the model has none."""
+        self._tokenizer = og.Tokenizer(model)
+        self._definition = folder / "tokenizer.json"
+        self._chat_template = chat_template
+
+    @cached_property
+    def special_tokens(self) -> frozenset[str]:
+        """The texts of the special tokens that `tokenizer.json` adds to the vocabulary."""
+        try:
+            added = json.loads(self._definition.read_bytes()).get("added_tokens", [])
+        except OSError:
+            return frozenset()
+        return frozenset(token["content"] for token in added if token.get("special"))
+
+    @property
+    def bos_id(self) -> int | None:
+        """The beginning-of-sequence id."""
+        return int(self._tokenizer.bos_token_id)
+
+    def encode(self, text: str) -> Ids:
+        """Ids of `text`, int32, shape (tokens,)."""
+        return np.asarray(self._tokenizer.encode(text), dtype=np.int32)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids` without special tokens."""
+        return cast(str, self._tokenizer.decode(np.asarray(ids, dtype=np.int32)))
+
+    def stream(self) -> Callable[[int], str]:
+        """A fresh incremental decoder."""
+        return cast(Callable[[int], str], self._tokenizer.create_stream().decode)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes a token stands for."""
+        return self._grammars.token_bytes(token)
+
+    def constrain(self, guidance: Guidance) -> Constraint:
+        """A fresh constraint for one row."""
+        return self._grammars.constrain(guidance)
+
+    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+        """Render the chat with the bundle's template."""
+        if not self._chat_template:
+            raise InvalidRequest("this model has no chat template", param="messages")
+        turns = json.dumps([{"role": m.role, "content": m.content} for m in messages])
+        try:
+            rendered = self._tokenizer.apply_chat_template(
+                turns, template_str=self._chat_template, add_generation_prompt=True
+            )
+        except RuntimeError as error:
+            raise InvalidRequest(
+                "the model's chat template does not accept these messages", param="messages"
+            ) from error
+        return cast(str, rendered)
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        # Built at first use: few deployments guide their output, and it costs memory.
+        try:
+            definition = self._definition.read_text(encoding="utf-8")
+        except OSError as error:
+            raise InvalidRequest("this model has no tokenizer.json to guide output with") from error
+        return Grammars(definition, [int(token) for token in self._tokenizer.eos_token_ids])
