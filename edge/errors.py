@@ -1,21 +1,22 @@
 """What can go wrong, as classes. HTTP statuses live in `edge/web/failures.py` alone.
 
-    EdgeError
-    |- RequestError          the caller's fault
-    |  |- InvalidRequest     a field is malformed, unsupported or out of range
-    |  |- PromptTooLong      the prompt does not fit the context (or the KV memory)
-    |  |- ModelNotFound      the named model is not the one served here
-    |  |- BodyTooLarge       more bytes than EDGE_MAX_BODY_BYTES
-    |  |- UnsupportedMedia   a Content-Type that is not spoken here
-    |  `- Unauthorized       API key missing or wrong
-    |- Unavailable           try again later; carries `retry_after_s`
-    |  |- QueueFull
-    |  |- NotReady
-    |  `- Draining
-    |- DeadlineExceeded      the time limit of the request ran out
-    |- Cancelled             the caller left
-    |- EngineFailed          the runtime failed on this request
-    `- StartupError          settings, bundle or model are unusable; exit status 2
+EdgeError
+|- RequestError          the caller's fault
+|  |- InvalidRequest     a field is malformed, unsupported or out of range
+|  |- PromptTooLong      the prompt does not fit the context
+|  |- MemoryExceeded     the prompt and its answer do not fit the KV memory
+|  |- ModelNotFound      the named model is not the one served here
+|  |- BodyTooLarge       more bytes than EDGE_MAX_BODY_BYTES
+|  |- UnsupportedMedia   a Content-Type that is not spoken here
+|  `- Unauthorized       API key missing or wrong
+|- Unavailable           try again later; carries `retry_after_s`
+|  |- QueueFull
+|  |- NotReady
+|  `- Draining
+|- DeadlineExceeded      the time limit of the request ran out
+|- Cancelled             the caller left
+|- EngineFailed          the runtime failed on this request
+`- StartupError          settings, bundle or model are unusable; exit status 2
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class EdgeError(Exception):
     """
 
     code: ClassVar[str] = "internal_error"
+    # Set once the error stands in the metrics and the log, so that it is counted once.
+    is_recorded = False
 
 
 class RequestError(EdgeError):
@@ -51,9 +54,15 @@ class InvalidRequest(RequestError):
 
 
 class PromptTooLong(RequestError):
-    """The prompt and the tokens asked for do not fit the context or the KV memory."""
+    """The prompt does not fit the context."""
 
     code = "context_length_exceeded"
+
+
+class MemoryExceeded(RequestError):
+    """The prompt and the tokens asked for would not fit the KV memory, were it all free."""
+
+    code = "memory_exceeded"
 
 
 class ModelNotFound(RequestError):

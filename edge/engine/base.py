@@ -39,8 +39,8 @@ class Step:
     """What one call of `advance` did for one row.
 
     `prefilled` prompt tokens went through the model; `choice` is the next token, None while
-    the prompt is not through. `error` ends this row alone. `prompt_choices` are the log-probabilities of the prompt's
-    own tokens, only for rows opened with `echo_logprobs`.
+    the prompt is not through. `error` ends this row alone. `prompt_choices` are the
+    log-probabilities of the prompt's own tokens, only for rows opened with `echo_logprobs`.
     """
 
     prefilled: int = 0

@@ -1,0 +1,111 @@
+"""From token ids to text: whole characters only, and nothing from a stop string on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge.generation import TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that may be shown, and the log-probabilities of the tokens it came from."""
+
+    text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class Assembler:
+    """Builds the text of one choice, token by token.
+
+    What could be the start of a stop string is held back until it is clear that it is none.
+    """
+
+    def __init__(
+        self,
+        stream: Callable[[int], str],
+        decode: Callable[[Sequence[int]], str],
+        stops: Sequence[str],
+    ) -> None:
+        """`stream` decodes one id at a time, `decode` a whole sequence."""
+        self._stream = stream
+        self._decode = decode
+        self._stops = tuple(stop for stop in stops if stop)
+        self._ids: list[int] = []
+        self._text = ""
+        self._shown = 0
+        self._held: list[TokenLogprob] = []
+        self.is_stopped = False
+
+    @property
+    def length(self) -> int:
+        """Characters decoded so far, those held back included: the offset of the next token."""
+        return len(self._text)
+
+    @property
+    def text(self) -> str:
+        """The text shown so far."""
+        return self._text[: self._shown]
+
+    def push(self, token: int, logprob: TokenLogprob | None = None) -> Piece:
+        """Add a token; returns what may be shown now. Sets `is_stopped` at a stop string."""
+        self._ids.append(token)
+        if logprob is not None:
+            self._held.append(logprob)
+        return self._extend(self._stream(token))
+
+    def finish(self) -> Piece:
+        """End the text: what was held back is shown, broken UTF-8 at the end as U+FFFD."""
+        if self.is_stopped:
+            return Piece()
+        whole = self._decode(self._ids) if self._ids else ""
+        if len(whole) > len(self._text) and whole.startswith(self._text):
+            piece = self._extend(whole[len(self._text) :])
+            if self.is_stopped:
+                return piece
+            return _joined(piece, self._show(len(self._text)))
+        return self._show(len(self._text))
+
+    def _extend(self, new: str) -> Piece:
+        searched = len(self._text)
+        self._text += new
+        end = self._find_stop(searched)
+        if end is not None:
+            self.is_stopped = True
+            return self._show(end)
+        return self._show(len(self._text) - self._pending())
+
+    def _find_stop(self, searched: int) -> int | None:
+        found = []
+        for stop in self._stops:
+            start = max(self._shown, searched - len(stop) + 1)
+            place = self._text.find(stop, start)
+            if place >= 0:
+                found.append(place)
+        return min(found, default=None)
+
+    def _pending(self) -> int:
+        """Length of the longest end of the text that a stop string starts with."""
+        shown = self._text[self._shown :]
+        longest = 0
+        for stop in self._stops:
+            for size in range(min(len(stop) - 1, len(shown)), longest, -1):
+                if shown.endswith(stop[:size]):
+                    longest = size
+                    break
+        return longest
+
+    def _show(self, end: int) -> Piece:
+        text = self._text[self._shown : end]
+        self._shown = max(self._shown, end)
+        if self.is_stopped or end == len(self._text):
+            ready = [entry for entry in self._held if entry.offset < end or not self.is_stopped]
+        else:
+            ready = [entry for entry in self._held if entry.offset < end]
+        self._held = [] if self.is_stopped else self._held[len(ready) :]
+        return Piece(text, tuple(ready))
+
+
+def _joined(first: Piece, second: Piece) -> Piece:
+    return Piece(first.text + second.text, first.logprobs + second.logprobs)
