@@ -84,7 +84,8 @@ class Fields:
     def _unknown(
         self, name: str, known: Collection[str], elsewhere: Mapping[str, str]
     ) -> InvalidRequest:
-        path = self.path(shown(name).strip('"'))
+        plain = name.isidentifier() and name.isascii() and len(name) <= SHOWN_CHARACTERS
+        path = self.path(name if plain else shown(name))
         near = difflib.get_close_matches(name[:SHOWN_CHARACTERS], sorted(known), n=1)
         if name in elsewhere:
             hint = f"; {elsewhere[name]}"
