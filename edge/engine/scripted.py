@@ -6,17 +6,18 @@ prompt and fails on the prompt `boom`; `echo_params` has a params schema as well
 
 from __future__ import annotations
 
+import codecs
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 import numpy as np
 
 from edge.bundle import Column, Defaults, Manifest, Param, Signature
-from edge.engine.base import Choice, Ids, Limits, Row, Step
+from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
 from edge.errors import EngineFailed, InvalidRequest
-from edge.generation import Message, Sampling
+from edge.generation import Guidance, Message, Sampling
 
 Script = Literal["echo", "echo_params"]
 SCRIPTS: tuple[Script, ...] = get_args(Script)
@@ -40,24 +41,34 @@ class ByteTokenizer:
     """One token a UTF-8 byte, a start token in front, and four marks for the chat template."""
 
     special_tokens: frozenset[str] = frozenset(_MARK_IDS)
-    has_chat_template = True
+    bos_id: int | None = BOS
 
     def encode(self, text: str) -> Ids:
         """Token ids of `text`, int32 of shape (tokens,); never empty."""
         ids = [BOS]
         for character in text:
             mark = _MARK_IDS.get(character)
-            # A lone surrogate is legal in a JSON string, so it has to survive the round trip.
-            ids += [mark] if mark else character.encode("utf-8", "surrogatepass")
+            ids += [mark] if mark else character.encode()
         return np.array(ids, dtype=np.int32)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens have none and broken UTF-8 becomes U+FFFD."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
+    def stream(self) -> Callable[[int], str]:
+        """A decoder that is fed one id at a time and returns characters as they complete."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        return lambda token: decoder.decode(self.token_bytes(token))
+
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token; empty for special tokens."""
         return bytes([token]) if 0 <= token < BOS else b""
+
+    def constrain(self, guidance: Guidance) -> Constraint:
+        """Raises `InvalidRequest`: an echo cannot follow a grammar."""
+        raise InvalidRequest(
+            "response_format is not supported by a scripted model", param="response_format"
+        )
 
     def apply_chat_template(self, messages: Sequence[Message]) -> str:
         """The prompt of a chat, ready for the assistant's turn."""
@@ -83,9 +94,9 @@ class EchoEngine:
     """Repeats the prompt (of a chat: the last user message) and then ends.
 
     Every call of `advance` sleeps `step_delay_s` once and reads at most `prefill_chunk` prompt
-    tokens a row. The prompt `failing_prompt` is refused with `EngineFailed` in `open`; a row whose
-    answer has `fail_after` tokens or more fails in `advance` after so many. `open_rows` counts
-    the rows not closed yet, `steps` the calls of `advance`.
+    tokens a row. The prompt `failing_prompt` is refused with `EngineFailed` in `open`; a row that
+    has said `fail_after` tokens fails, and the other rows go on. `open_rows` counts the rows not
+    closed yet, `steps` the calls of `advance`.
     """
 
     step_delay_s: float = 0.0
@@ -110,13 +121,15 @@ class EchoEngine:
         )
 
     def open(
-        self, prompt: Ids, max_tokens: int, sampling: Sampling, *, echo_logprobs: bool = False
+        self,
+        prompt: Ids,
+        max_tokens: int,
+        sampling: Sampling,
+        *,
+        constraint: Constraint | None = None,
+        echo_logprobs: bool = False,
     ) -> EchoRow:
-        """Reserve a row; raises `EngineFailed` as scripted and `InvalidRequest` on guidance."""
-        if sampling.guidance is not None:
-            raise InvalidRequest(
-                "response_format is not supported by a scripted model", param="response_format"
-            )
+        """Reserve a row; raises `EngineFailed` on the failing prompt."""
         ids = [int(token) for token in prompt]
         answer = _answer(ids)
         if self.failing_prompt is not None and answer == list(self.failing_prompt.encode()):
@@ -126,7 +139,7 @@ class EchoEngine:
         return EchoRow(ids, answer, sampling.logprobs is not None, echo_logprobs, kv_bytes=reserved)
 
     def advance(self, rows: list[Row]) -> list[Step]:
-        """One prefill chunk or one token for every row; raises `EngineFailed` as scripted."""
+        """One prefill chunk or one token for every row."""
         self.steps += 1
         if self.step_delay_s:
             time.sleep(self.step_delay_s)
@@ -142,19 +155,20 @@ class EchoEngine:
 
     def _advance(self, row: EchoRow) -> Step:
         chunk = row.prompt[row.read : row.read + self.prefill_chunk]
-        if not chunk:
-            return Step(choice=self._say(row))
         reported = _prompt_choices(chunk, row.read) if row.report_prompt else ()
         row.read += len(chunk)
-        choice = self._say(row) if row.read == len(row.prompt) else None
-        return Step(prefilled=len(chunk), choice=choice, prompt_choices=reported)
+        if row.read < len(row.prompt):
+            return Step(prefilled=len(chunk), prompt_choices=reported)
+        if row.said == self.fail_after:
+            failure = EngineFailed("the model failed in the middle of its answer")
+            return Step(prefilled=len(chunk), prompt_choices=reported, error=failure)
+        return Step(prefilled=len(chunk), choice=_say(row), prompt_choices=reported)
 
-    def _say(self, row: EchoRow) -> Choice:
-        if self.fail_after is not None and row.said >= self.fail_after:
-            raise EngineFailed("the model failed in the middle of its answer")
-        token = row.answer[row.said] if row.said < len(row.answer) else EOS
-        row.said += 1
-        return Choice(token, 0.0, ((token, 0.0),)) if row.report_logprobs else Choice(token)
+
+def _say(row: EchoRow) -> Choice:
+    token = row.answer[row.said] if row.said < len(row.answer) else EOS
+    row.said += 1
+    return Choice(token, 0.0, ((token, 0.0),)) if row.report_logprobs else Choice(token)
 
 
 def _answer(prompt: list[int]) -> list[int]:

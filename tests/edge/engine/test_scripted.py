@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from edge import bundle
 from edge.engine import scripted
-from edge.engine.base import Engine, Step
+from edge.engine.base import Choice, Engine, Step
 from edge.engine.scripted import EOS, ByteTokenizer, EchoEngine
+from edge.engine.tokenizer import Tokenizer
 from edge.errors import EngineFailed, InvalidRequest
 from edge.generation import Guidance, Message, Sampling
 
@@ -34,17 +35,31 @@ def text_of(steps: list[Step]) -> str:
 
 def test_the_engine_satisfies_the_protocol() -> None:
     engine: Engine = EchoEngine()
+    tokenizer: Tokenizer = TOKENIZER
+    assert tokenizer.bos_id == TOKENIZER.encode("")[0]
     assert engine.limits.eos_ids == {EOS}
     assert engine.limits.vocab_size == 262
 
 
-@given(st.text(alphabet=st.characters(exclude_characters=list(TOKENIZER.special_tokens))))
+PLAIN = st.characters(exclude_categories=["Cs"], exclude_characters=[*TOKENIZER.special_tokens])
+
+
+@given(st.text(PLAIN))
 def test_the_tokenizer_is_lossless(text: str) -> None:
     ids = TOKENIZER.encode(text)
     assert ids.dtype == np.int32
     assert ids.ndim == 1
     assert len(ids) >= 1
-    assert b"".join(map(TOKENIZER.token_bytes, ids)) == text.encode("utf-8", "surrogatepass")
+    assert TOKENIZER.decode(list(ids)) == text
+    assert b"".join(map(TOKENIZER.token_bytes, ids)) == text.encode()
+
+
+@given(st.text(PLAIN))
+def test_the_stream_decodes_whole_characters(text: str) -> None:
+    stream = TOKENIZER.stream()
+    pieces = [stream(token) for token in TOKENIZER.encode(text)]
+    assert "".join(pieces) == text
+    assert all(len(piece) <= 1 for piece in pieces)
 
 
 def test_broken_utf8_decodes_to_a_replacement_character() -> None:
@@ -85,7 +100,7 @@ def test_rows_advance_together() -> None:
     engine = EchoEngine()
     rows = [engine.open(TOKENIZER.encode(text), 9, Sampling()) for text in ("ab", "xyz")]
     said = [engine.advance(list(rows)) for _ in range(3)]
-    assert [TOKENIZER.decode([s[i].choice.token for s in said]) for i in (0, 1)] == ["ab", "xyz"]
+    assert [text_of([steps[i] for steps in said]) for i in (0, 1)] == ["ab", "xyz"]
     assert engine.open_rows == 2
     for row in rows:
         engine.close(row)
@@ -103,21 +118,38 @@ def test_boom_is_refused_and_leaves_no_row() -> None:
 
 def test_a_failure_can_come_in_the_middle() -> None:
     engine = EchoEngine(fail_after=2)
-    row = engine.open(TOKENIZER.encode("abc"), 9, Sampling())
-    assert text_of([*engine.advance([row]), *engine.advance([row])]) == "ab"
-    with pytest.raises(EngineFailed):
-        engine.advance([row])
+    rows = [engine.open(TOKENIZER.encode(text), 9, Sampling()) for text in ("abc", "x")]
+    assert text_of([engine.advance(list(rows))[0] for _ in range(2)]) == "ab"
+    assert isinstance(engine.advance(list(rows[:1]))[0].error, EngineFailed)
+
+
+def test_a_failing_row_leaves_the_others_alone() -> None:
+    engine = EchoEngine(fail_after=1)
+    rows = [engine.open(TOKENIZER.encode(text), 9, Sampling()) for text in ("ab", "x")]
+    engine.advance(list(rows[:1]))
+    failed, other = engine.advance(list(rows))
+    assert isinstance(failed.error, EngineFailed)
+    assert other.error is None
+    assert text_of([other]) == "x"
 
 
 def test_guidance_is_refused() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        run(EchoEngine(), "a", Sampling(guidance=Guidance("json_object")))
+        TOKENIZER.constrain(Guidance("json_object"))
     assert caught.value.param == "response_format"
 
 
+def test_a_shutdown_is_remembered() -> None:
+    engine = EchoEngine()
+    assert not engine.is_shut_down
+    engine.shutdown()
+    assert engine.is_shut_down
+
+
 def test_logprobs_come_where_they_are_asked_for() -> None:
-    assert run(EchoEngine(), "a")[0].choice.logprob is None
-    assert run(EchoEngine(), "a", Sampling(logprobs=0))[0].choice.logprob == 0.0
+    plain, scored = run(EchoEngine(), "a")[0], run(EchoEngine(), "a", Sampling(logprobs=0))[0]
+    assert plain.choice == Choice(ord("a"))
+    assert scored.choice == Choice(ord("a"), 0.0, ((ord("a"), 0.0),))
 
 
 def test_the_logprobs_of_the_prompt_start_with_an_unknown() -> None:
