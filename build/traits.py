@@ -1,0 +1,63 @@
+"""What a model folder is, as flat names and values: the parameters of its MLflow run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from build import weights
+from build.genai_config import GenaiConfig
+
+KV_BYTES = 2 * 4  # a key and a value, which the runtime keeps in fp32 on CPU
+MOST_FILES = 24
+PARAM_NAME = re.compile(r"[\w. /-]+")  # what MLflow takes as the name of a parameter
+
+Traits = Mapping[str, str | int]
+
+
+def read(folder: Path, config: GenaiConfig) -> Traits:
+    """Model type, precision, sizes and counts of `folder`; sizes are in bytes.
+
+    `parameters` counts weights; `kv_bytes_per_token` is the memory that each token of context
+    takes. Raises `InvalidModel` where the decoder is no ONNX graph.
+    """
+    graph = weights.read(folder / config.decoder)
+    return {
+        "model_type": config.model_type,
+        "precision": graph.precision,
+        "embedding_precision": graph.embedding_precision,
+        "block_size": graph.block_size,
+        "accuracy_level": graph.accuracy_level,
+        "parameters": graph.parameters,
+        "context_length": config.context_length,
+        "vocab_size": config.vocab_size,
+        "layers": config.layers,
+        "kv_heads": config.kv_heads,
+        "head_size": config.head_size,
+        "kv_bytes_per_token": KV_BYTES * config.layers * config.kv_heads * config.head_size,
+        "eos_token_ids": " ".join(map(str, config.eos_ids)),
+        **sizes(folder),
+    }
+
+
+def sizes(folder: Path) -> Traits:
+    """The size of the folder and of its largest files, in bytes."""
+    files = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    largest = sorted(files, key=lambda path: (-files[path], path))[:MOST_FILES]
+    names = {path: f"file_bytes/{path.relative_to(folder).as_posix()}" for path in largest}
+    return {
+        "total_bytes": sum(files.values()),
+        "files": len(files),
+        **{name: files[path] for path, name in names.items() if PARAM_NAME.fullmatch(name)},
+    }
+
+
+def sentence(traits: Traits) -> str:
+    """The traits a reader asks for first, in a line."""
+    millions = int(traits["parameters"]) / 1e6
+    blocks = f" in blocks of {traits['block_size']}" if traits["block_size"] else ""
+    return (
+        f"{traits['model_type']}, {millions:.1f} M parameters, {traits['precision']}{blocks}, "
+        f"context {traits['context_length']}"
+    )
