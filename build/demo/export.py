@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from os import environ
 from pathlib import Path
 
+from build import telemetry
+
 TUNED_OPTIONS: Mapping[str, str] = {
     "block_size": "128",
     "op_types_to_quantize": "MatMul/Gather",
@@ -16,7 +18,7 @@ TUNED_OPTIONS: Mapping[str, str] = {
 }
 """int4 blocks of 128 weights, quantized embeddings, logits of the last position only."""
 
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", **telemetry.SILENCE}
 
 
 class ExportFailed(Exception):

@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from build.demo.layout import CHAT_TEMPLATE, END_OF_TEXT, SPECIAL_TOKENS
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-END_OF_TEXT = "<|endoftext|>"
-ASSISTANT = "<|assistant|>"
-END = "<|end|>"
-SPECIAL_TOKENS = (END_OF_TEXT, "<|system|>", "<|user|>", ASSISTANT, END)
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"
-)
 
 
 def fit(texts: Iterable[str], vocab_size: int) -> Tokenizer:

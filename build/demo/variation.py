@@ -1,0 +1,83 @@
+"""How careless people write the same question: casing, punctuation, typing errors, politeness."""
+
+from __future__ import annotations
+
+from random import Random
+
+from build.demo.facts import folded
+
+PREFIXES: tuple[str, ...] = (
+    *("Please, ", "Hi! ", "Hello, ", "Hey, ", "Quick question: ", "Okay, ", "So, ", "Well, "),
+    *("Excuse me, ", "Now, ", "Hi Phial, ", "One more: ", "Next question: ", "Please: "),
+)
+SUFFIXES: tuple[str, ...] = (
+    *(" Thanks!", " Please.", " Thank you.", " I need it for school.", " I forgot.", " please"),
+    *(" It is for a quiz.", " Quickly!", " I am curious.", " thanks"),
+)
+
+
+def politely(rng: Random, question: str) -> str:
+    """Sometimes add a few words before or after `question`."""
+    kind = rng.random()
+    if kind < 0.09:
+        return rng.choice(PREFIXES) + _uncapitalized(rng, question)
+    if kind < 0.16:
+        return question + rng.choice(SUFFIXES)
+    return question
+
+
+def carelessly(rng: Random, question: str) -> str:
+    """Sometimes write `question` in another case, unpunctuated, or with a typing error."""
+    kind = rng.random()
+    if rng.random() < 0.05:
+        question = mistyped(rng, question)
+    if rng.random() < 0.2:
+        question = folded(question)
+    if kind < 0.12:
+        return question.lower()
+    if kind < 0.18:
+        return question.lower().rstrip("?!.")
+    if kind < 0.26:
+        return question.rstrip("?!.")
+    if kind < 0.28:
+        return question.upper()
+    if kind < 0.30:
+        return question.rstrip("?!.") + rng.choice((" ?", "??", "!", "...", " "))
+    return question
+
+
+def mistyped(rng: Random, question: str) -> str:
+    """Damage one plain lower-case word of four letters or more; names are left alone."""
+    words = question.split(" ")
+    places = [
+        i for i, word in enumerate(words) if len(word) > 3 and word.isalpha() and word.islower()
+    ]
+    if not places:
+        return question
+    place = rng.choice(places)
+    word, at = words[place], rng.randrange(1, len(words[place]) - 1)
+    damaged = (
+        word[:at] + word[at + 1 :],
+        word[:at] + word[at] + word[at:],
+        word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+    )
+    words[place] = rng.choice(damaged)
+    return " ".join(words)
+
+
+def _uncapitalized(rng: Random, question: str) -> str:
+    """Lower the first letter of common openings half of the time; names keep theirs."""
+    first = question.split(" ")[0]
+    common = first in {
+        "What",
+        "What's",
+        "Which",
+        "Tell",
+        "Name",
+        "Do",
+        "Can",
+        "Could",
+        "Give",
+        "Where",
+    }
+    return question[0].lower() + question[1:] if common and rng.random() < 0.5 else question
