@@ -8,6 +8,7 @@ number was expected, so that no prompt text ends in an error. `null` means absen
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -16,6 +17,24 @@ from edge.errors import InvalidRequest
 
 SHOWN_CHARACTERS = 40
 SAFE_INTEGER_BITS = 128
+
+
+def parse(raw: bytes) -> Any:
+    """Decode a JSON body in UTF-8; NaN and Infinity, which JSON lacks, are refused.
+
+    Raises `InvalidRequest` that names the place of a fault and none of the text.
+    """
+    try:
+        return json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        message = f"the body is not UTF-8 at byte {error.start}"
+    except json.JSONDecodeError as error:
+        message = f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+    except RecursionError:
+        message = "the body is nested too deeply"
+    except ValueError:
+        message = "the body holds a number of more digits than a number may have"
+    raise InvalidRequest(message)
 
 
 class Fields:
@@ -180,6 +199,10 @@ def kind(value: object) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     return "an object" if isinstance(value, dict) else shown(value)
+
+
+def _no_constant(name: str) -> None:
+    raise InvalidRequest(f"the body holds {name}, which is not JSON")
 
 
 def _alternatives(options: Collection[str]) -> str:

@@ -13,7 +13,8 @@ EXPECTED = "a string, a list of strings, a list of token ids or a list of such l
 def read(value: object, path: str = "prompt") -> tuple[Prompt, ...]:
     """Decode `prompt`; the kind of the first item decides what all of them must be.
 
-    Raises `InvalidRequest` for anything else, and for prompts without a single token.
+    Raises `InvalidRequest` for anything else. An empty string is a prompt: what the model says
+    to nothing.
     """
     if isinstance(value, str):
         return (_text(value, path),)
@@ -35,10 +36,7 @@ def _check_count(items: list[object], path: str) -> None:
 
 
 def _text(value: object, path: str) -> Prompt:
-    text = check_text(value, path)
-    if not text:
-        raise wrong(path, "an empty string", "at least one character")
-    return Prompt(text=text)
+    return Prompt(text=check_text(value, path))
 
 
 def _ids(value: object, path: str) -> Prompt:

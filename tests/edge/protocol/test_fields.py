@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.errors import InvalidRequest
 from edge.protocol import fields
@@ -17,6 +22,46 @@ def reading(**data):
 def test_a_body_that_is_no_object_is_named_by_kind(value):
     with pytest.raises(InvalidRequest, match=r"^the body is .*, expected an object$"):
         Fields(value, known=())
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b'{"a": [1, 2.5, null]}', {"a": [1, 2.5, None]}),
+        (b'\xef\xbb\xbf"with a mark"', "with a mark"),
+        (b'"\\ud800"', "\ud800"),
+        ('"caf\u00e9"'.encode(), "caf\u00e9"),
+    ],
+)
+def test_json(raw, value):
+    assert fields.parse(raw) == value
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", r"not JSON: Expecting value at line 1 column 1"),
+        (b'{"a":\n secret}', r"at line 2 column 2$"),
+        (b'{"a": NaN}', r"holds NaN"),
+        (b'{"a": -Infinity}', r"holds -Infinity"),
+        (b'"\xff"', r"not UTF-8 at byte 1"),
+        ('{"a": 1}'.encode("utf-16"), r"not UTF-8"),
+        (b"[" * 200_000, r"nested too deeply"),
+        (b"9" * 5000, r"more digits"),
+        (b"{} {}", r"Extra data"),
+    ],
+)
+def test_what_is_no_json(raw, message):
+    with pytest.raises(InvalidRequest, match=message) as caught:
+        fields.parse(raw)
+    assert "secret" not in str(caught.value)
+    assert caught.value.param is None
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_json_or_refused(raw):
+    with contextlib.suppress(InvalidRequest):
+        assert json.dumps(fields.parse(raw))
 
 
 def test_the_path_of_a_nested_member():

@@ -13,6 +13,7 @@ from edge.protocol import openai_prompt
     ("value", "prompts"),
     [
         ("a", (Prompt(text="a"),)),
+        ("", (Prompt(text=""),)),
         (["a", "b"], (Prompt(text="a"), Prompt(text="b"))),
         ([1, 2], (Prompt(ids=(1, 2)),)),
         ([[1], [2, 3]], (Prompt(ids=(1,)), Prompt(ids=(2, 3)))),
@@ -26,12 +27,10 @@ def test_the_four_shapes(value, prompts):
 @pytest.mark.parametrize(
     ("value", "param"),
     [
-        ("", "prompt"),
         ([], "prompt"),
         (3, "prompt"),
         ({"text": "a"}, "prompt"),
         (["a", 1], "prompt[1]"),
-        (["a", ""], "prompt[1]"),
         ([1, "a"], "prompt[1]"),
         ([True], "prompt[0]"),
         ([-1], "prompt[0]"),

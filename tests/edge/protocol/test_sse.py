@@ -7,7 +7,6 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.datastructures import Headers
 
 from edge.protocol import sse
 
@@ -34,16 +33,3 @@ def test_no_text_breaks_the_frame_for_any_reader(text):
 def test_a_number_beyond_json_is_a_bug():
     with pytest.raises(ValueError, match="JSON"):
         sse.event({"a": float("nan")})
-
-
-def test_comments_are_skippable_lines():
-    assert sse.comment("wait") == b": wait\n\n"
-    with pytest.raises(ValueError, match="one line"):
-        sse.comment("a\ndata: x")
-
-
-def test_headers_keep_proxies_from_holding_events_back():
-    headers = Headers(dict(sse.HEADERS))
-    assert headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert headers["cache-control"] == "no-cache"
-    assert headers["x-accel-buffering"] == "no"
