@@ -182,9 +182,9 @@ class Settings:
         return Settings(**values)
 
 
-def from_process() -> Settings:
-    """The settings of this process's own environment."""
-    return Settings.from_env(os.environ)
+def from_process(overrides: Mapping[str, str]) -> Settings:
+    """The settings of this process's own environment, with `overrides` from the command line."""
+    return Settings.from_env({**os.environ, **overrides})
 
 
 def silence_telemetry() -> None:

@@ -13,6 +13,7 @@ from edge.generation import Sampling
 
 Logits = npt.NDArray[np.float32]
 _NUCLEUS_GUESS = 512
+_SEED_MASK = (1 << 64) - 1
 
 
 class Sampler:
@@ -22,7 +23,9 @@ class Sampler:
         """`prompt` is int32, shape (tokens,): the repetition penalty covers it too."""
         self._sampling = sampling
         self._constraint = constraint
-        self._random = np.random.default_rng(sampling.seed)
+        # Seeds may be negative on the wire; numpy wants them unsigned.
+        seed = None if sampling.seed is None else sampling.seed & _SEED_MASK
+        self._random = np.random.default_rng(seed)
         self._prompt = np.unique(prompt)
         self._counts: dict[int, int] = {}
         self._is_plain = (

@@ -1,0 +1,180 @@
+"""The only wiring: settings and a model in, a WSGI application out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from edge import __version__, loading
+from edge.bundle import Bundle, Manifest
+from edge.config import Settings
+from edge.engine import scripted
+from edge.engine.scripted import Script
+from edge.errors import Draining, StartupError
+from edge.generation import Request
+from edge.loading import Loaded, Loader
+from edge.metrics import Metrics
+from edge.protocol import scoring_echo, scoring_request
+from edge.protocol.scoring import Invocation
+from edge.service import Backend, Service
+from edge.web import access, failures, openai, operations, scoring
+from edge.web.appliance import Appliance
+from edge.web.departure import Departures
+
+_log = logging.getLogger(__name__)
+# gunicorn's status for an application that cannot be loaded: the arbiter gives up at once.
+LOAD_FAILED = 4
+_REQUEST_ID_MOST = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model to serve: what is known of it now, and how to load it."""
+
+    manifest: Manifest
+    bundle_sha256: str
+    load: Loader
+    to_request: Callable[[Invocation, frozenset[str]], Request]
+
+
+class App:
+    """The appliance inside its worker process."""
+
+    def __init__(self, settings: Settings, served: Served) -> None:
+        self._settings = settings
+        self._served = served
+        self._metrics = Metrics(served.manifest.name, aliases=settings.metrics_aliases)
+        self._service = Service(self._metrics, failures.status_of, log_prompts=settings.log_prompts)
+        self._backend: Backend | None = None
+        self._is_draining = False
+        self.wsgi: Callable[..., Iterable[bytes]] = self._flask()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a token came out of the model and no shutdown has begun."""
+        return self._backend is not None and not self._is_draining
+
+    def start(self) -> None:
+        """Load the model in the background, so that health checks are answered meanwhile."""
+        threading.Thread(target=self._load, name="loading", daemon=True).start()
+
+    def drain(self) -> None:
+        """Take no new requests; end those that run when the drain time is over."""
+        self._is_draining = True
+        self._metrics.ready.set(0)
+        if self._backend is not None:
+            backend = self._backend
+            threading.Thread(target=self._drain, args=[backend], daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            backend = loading.start(
+                self._served.load, self._served.manifest.generation, self._settings, self._metrics
+            )
+        except StartupError as error:
+            for problem in error.problems:
+                _log.error(problem)
+            logging.shutdown()
+            os._exit(LOAD_FAILED)
+        self._service.attach(backend)
+        self._backend = backend
+        self._metrics.ready.set(1)
+
+    def _drain(self, backend: Backend) -> None:
+        backend.queue.drain()
+        time.sleep(self._settings.drain_s)
+        backend.loop.abort(Draining("the appliance is shutting down"))
+
+    def _flask(self) -> flask.Flask:
+        application = flask.Flask("edge", static_folder=None)
+        application.json.sort_keys = False  # type: ignore[attr-defined]
+        appliance = self._appliance()
+        self._metrics.describe_model(_model_facts(appliance))
+        guard = access.guard(access.read_keys(self._settings.api_key_file))
+        for module in (openai, scoring):
+            routes = module.blueprint(appliance)
+            routes.before_request(guard)
+            application.register_blueprint(routes)
+        application.register_blueprint(operations.blueprint(appliance))
+        application.before_request(_identify)
+        application.after_request(_name_request)
+        application.register_error_handler(HTTPException, _unrouted)
+        return application
+
+    def _appliance(self) -> Appliance:
+        served = self._served
+        return Appliance(
+            service=self._service,
+            manifest=served.manifest,
+            bundle_sha256=served.bundle_sha256,
+            settings=self._settings,
+            metrics=self._metrics,
+            departures=Departures(),
+            is_ready=lambda: self.is_ready,
+            to_request=lambda call: served.to_request(call, self._service.special_tokens),
+            versions=loading.versions(),
+        )
+
+
+def from_bundle(bundle: Bundle, settings: Settings) -> Served:
+    """A bundle's model on the engine that runs it."""
+    manifest = bundle.manifest
+    return Served(
+        manifest,
+        bundle.sha256,
+        loading.genai_loader(bundle, settings),
+        lambda call, special: scoring_request.to_request(call, manifest, special),
+    )
+
+
+def from_script(script: Script) -> Served:
+    """A scripted model."""
+    manifest = scripted.manifest(script)
+    return Served(
+        manifest,
+        "",
+        lambda: Loaded(scripted.EchoEngine(), scripted.ByteTokenizer()),
+        lambda call, special: scoring_echo.to_request(call, manifest, special),
+    )
+
+
+def _model_facts(appliance: Appliance) -> dict[str, str]:
+    manifest, versions = appliance.manifest, appliance.versions
+    return {
+        "model": manifest.name,
+        "version": manifest.lineage.model_version,
+        "run_id": manifest.lineage.run_id,
+        "bundle_sha256": appliance.bundle_sha256,
+        "flavor": manifest.flavor,
+        "quantization": manifest.quantization,
+        "ort": versions["onnxruntime"],
+        "genai": versions["onnxruntime-genai"],
+        "phial": __version__,
+    }
+
+
+def _identify() -> None:
+    given = flask.request.headers.get("X-Request-Id", "")
+    is_sane = 0 < len(given) <= _REQUEST_ID_MOST and given.isascii() and given.isprintable()
+    flask.g.request_id = given if is_sane else uuid.uuid4().hex
+
+
+def _name_request(response: flask.Response) -> flask.Response:
+    response.headers["X-Request-Id"] = failures.request_id()
+    return response
+
+
+def _unrouted(error: HTTPException) -> flask.Response:
+    """Unknown paths and methods outside of /v1, in the words of MLflow's server."""
+    response = flask.jsonify({"detail": error.name})
+    response.status_code = error.code or 500
+    response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
+    return response

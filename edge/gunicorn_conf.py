@@ -1,0 +1,115 @@
+"""One process, many threads, and a drain on SIGTERM: gunicorn as the appliance runs it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+
+from edge.config import Settings
+
+if TYPE_CHECKING:
+    from edge.app import App
+
+_KEEPALIVE_S = 75
+# Threads beyond those that generate or wait: health checks, metrics, refusals, uploads.
+_SPARE_THREADS = 16
+_CONNECTIONS = 1000
+# The worker's heartbeat stops while the runtime reads gigabytes of weights from a slow card.
+_STALL_S = 900
+# Time for the worker to answer what was cut short by the end of the drain.
+_FAREWELL_S = 5
+
+
+class Worker(ThreadWorker):
+    """A thread worker whose SIGTERM lets running generations end within the drain time."""
+
+    def init_signals(self) -> None:
+        """Leave Ctrl-C, which a terminal sends to every process, to the arbiter."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM: refuse new work, and close idle connections, which would hold the exit up."""
+        if self.alive:
+            self.app.wired.drain()
+            self.method_queue.defer(self._close_idle)
+        super().handle_exit(sig, frame)
+
+    def _close_idle(self) -> None:
+        for connection in (*self.keepalived_conns, *self.pending_conns):
+            connection.timeout = 0
+
+
+class JsonLogger(Logger):
+    """Sends gunicorn's own lines through the appliance's log."""
+
+    def setup(self, cfg: Any) -> None:
+        """Drop gunicorn's handlers and formats; requests are logged by the service."""
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.NOTSET)
+        self.access_log.disabled = True
+
+    def access(self, *_: Any) -> None:
+        """Nothing: every request already has one line with its figures."""
+
+
+class Foreman(Arbiter):
+    """An arbiter for which Ctrl-C drains too; a second one ends at once."""
+
+    def handle_int(self) -> None:
+        """The first SIGINT is a SIGTERM."""
+        self.handle_term()
+
+
+class Server(BaseApplication):
+    """The appliance as a gunicorn application, configured from `Settings` alone."""
+
+    def __init__(self, settings: Settings, wire: Callable[[], App]) -> None:
+        """`wire` is called once, in the worker."""
+        self._settings = settings
+        self._wire = wire
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Translate the settings."""
+        for name, value in _options(self._settings):
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[..., Iterable[bytes]]:
+        """Wire the appliance and start loading the model."""
+        self.wired = self._wire()
+        self.wired.start()
+        return self.wired.wsgi
+
+    def run(self) -> None:
+        """Serve until a signal; ends the process by `SystemExit`."""
+        Foreman(self).run()
+
+
+def _options(settings: Settings) -> list[tuple[str, Any]]:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    shm = Path("/dev/shm")  # noqa: S108 - a heartbeat file, unlinked at once by gunicorn
+    return [
+        ("bind", f"{host}:{settings.port}"),
+        ("workers", 1),
+        ("worker_class", Worker),
+        ("threads", settings.slots + settings.queue + _SPARE_THREADS),
+        ("worker_connections", settings.slots + settings.queue + _CONNECTIONS),
+        ("keepalive", _KEEPALIVE_S),
+        ("timeout", _STALL_S),
+        ("graceful_timeout", int(settings.drain_s) + _FAREWELL_S),
+        ("logger_class", JsonLogger),
+        ("control_socket_disable", True),
+        ("worker_tmp_dir", str(shm) if shm.is_dir() else None),
+        ("proc_name", "phial"),
+    ]

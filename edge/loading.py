@@ -1,0 +1,151 @@
+"""From a bundle to a backend that answers: load, warm up, start the scheduler."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge import cpu
+from edge.admission import Rules
+from edge.bundle import Bundle, Defaults
+from edge.config import Settings, silence_telemetry
+from edge.engine.base import Engine, Limits
+from edge.engine.tokenizer import Tokenizer
+from edge.errors import EngineFailed, StartupError
+from edge.generation import Sampling
+from edge.metrics import Metrics
+from edge.scheduler.loop import Loop
+from edge.scheduler.queue import Queue
+from edge.service import Backend
+
+_log = logging.getLogger(__name__)
+_WARM_UP_PROMPT_TOKENS = 4
+_WARM_UP_TOKENS = 2
+# What requests need besides KV cache: buffers of the runtime, HTTP threads, Python.
+_HEADROOM = 0.1
+_HEADROOM_LEAST_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An engine and its tokenizer."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+
+
+Loader = Callable[[], Loaded]
+
+
+def genai_loader(bundle: Bundle, settings: Settings) -> Loader:
+    """How to load a bundle's ONNX model on onnxruntime-genai."""
+
+    def load() -> Loaded:
+        silence_telemetry()
+        # Imported here: the arbiter process must not hold the runtime.
+        from edge.engine import genai
+        from edge.engine.tokenizer import GenaiTokenizer
+
+        folder = bundle.model_folder
+        model = genai.load(folder, threads=engine_threads(settings), spin=settings.spin)
+        limits = genai.limits(bundle.manifest, folder)
+        engine = genai.GenaiEngine(model, limits, prefill_chunk_ms=settings.prefill_chunk_ms)
+        tokenizer = GenaiTokenizer(model, folder, bundle.manifest.chat_template)
+        return Loaded(engine, tokenizer)
+
+    return load
+
+
+def engine_threads(settings: Settings) -> int:
+    """The setting, else what quota and affinity allow."""
+    return settings.threads or cpu.threads(cpu.quota_cores())
+
+
+def start(load: Loader, defaults: Defaults, settings: Settings, metrics: Metrics) -> Backend:
+    """Load the model, run a token through it and start its scheduler.
+
+    Raises `StartupError`.
+    """
+    began_s = time.monotonic()
+    loaded = load()
+    load_s = time.monotonic() - began_s
+    limits = loaded.engine.limits
+    _warm_up(loaded.engine)
+    kv_limit_bytes = settings.kv_limit or _free_for_kv(limits, settings.slots)
+    queue = Queue(settings.queue)
+    loop = Loop(loaded.engine, queue, metrics, slots=settings.slots, kv_limit_bytes=kv_limit_bytes)
+    _publish(metrics, loop, queue, settings, kv_limit_bytes, load_s)
+    loop.start()
+    _log.info(
+        "model ready",
+        extra={
+            "load_s": round(load_s, 3),
+            "warm_up_s": round(time.monotonic() - began_s - load_s, 3),
+            "threads": engine_threads(settings),
+            "kv_limit_bytes": kv_limit_bytes,
+        },
+    )
+    rules = Rules(
+        loaded.tokenizer,
+        limits,
+        defaults,
+        kv_limit_bytes,
+        max_rows=settings.max_rows,
+        deadline_s=settings.deadline_s,
+    )
+    return Backend(rules, queue, loop)
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of the runtimes."""
+    return {name: importlib.metadata.version(name) for name in ("onnxruntime", "onnxruntime-genai")}
+
+
+def _warm_up(engine: Engine) -> None:
+    prompt = np.full(_WARM_UP_PROMPT_TOKENS, min(engine.limits.eos_ids, default=0), dtype=np.int32)
+    row = engine.open(prompt, _WARM_UP_TOKENS, Sampling(temperature=0))
+    try:
+        tokens = 0
+        while tokens < _WARM_UP_TOKENS:
+            step = engine.advance([row])[0]
+            if step.error is not None:
+                raise step.error
+            tokens += step.choice is not None
+    except EngineFailed as error:
+        raise StartupError([f"model: it was loaded but gives no token: {error}"]) from error
+    finally:
+        engine.close(row)
+
+
+def _free_for_kv(limits: Limits, slots: int) -> int:
+    """What the memory limit leaves, and no more than the slots could ever use."""
+    most = slots * limits.context_length * limits.kv_bytes_per_token
+    memory = cpu.memory_limit_bytes()
+    headroom = max(_HEADROOM_LEAST_BYTES, int(memory * _HEADROOM))
+    left = max(0, memory - cpu.resident_bytes() - headroom)
+    return min(most, left)
+
+
+def _publish(
+    metrics: Metrics,
+    loop: Loop,
+    queue: Queue,
+    settings: Settings,
+    kv_limit_bytes: int,
+    load_s: float,
+) -> None:
+    metrics.watch(
+        running=lambda: loop.running,
+        waiting=lambda: len(queue),
+        kv_used=lambda: loop.kv_used_bytes,
+        throttled_s=cpu.throttled_seconds,
+    )
+    metrics.kv_limit.set(kv_limit_bytes)
+    metrics.load_time.set(load_s)
+    metrics.cpu_quota.set(cpu.quota_cores())
+    metrics.engine_threads.set(engine_threads(settings))

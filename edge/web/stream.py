@@ -1,0 +1,47 @@
+"""Bodies in, event streams out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import flask
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from edge.answer import Generation
+from edge.errors import BodyTooLarge, InvalidRequest
+from edge.web.departure import Departures
+
+_EVENT_STREAM = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    # nginx would hold small events back.
+    "X-Accel-Buffering": "no",
+}
+
+
+def read_body(limit_bytes: int) -> bytes:
+    """The body of the current request, chunked or not.
+
+    Raises `BodyTooLarge` above `limit_bytes`, `InvalidRequest` where it ends early.
+    """
+    flask.request.max_content_length = limit_bytes
+    try:
+        body = flask.request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge(f"the body is larger than {limit_bytes} bytes") from None
+    except ClientDisconnected:
+        raise InvalidRequest("the body ended before its announced length") from None
+    if len(body) > limit_bytes:
+        raise BodyTooLarge(f"the body is larger than {limit_bytes} bytes")
+    return body
+
+
+def sse_response(
+    generation: Generation, chunks: Iterable[bytes], departures: Departures
+) -> flask.Response:
+    """Stream `chunks`, which iterate over `generation`; a client that leaves stops it."""
+    end_watch = departures.start(generation.cancel)
+    response = flask.Response(chunks, headers=_EVENT_STREAM)
+    response.call_on_close(end_watch)
+    response.call_on_close(generation.close)
+    return response
