@@ -29,7 +29,20 @@ MANIFEST = replace(
 )
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
-departures = Departures()
+
+
+class Watches(Departures):
+    """Counts the watches that have not ended; there is no socket to watch here."""
+
+    def __init__(self):
+        self.open = 0
+
+    def start(self, on_leave):
+        self.open += 1
+        return self._end_one
+
+    def _end_one(self):
+        self.open -= 1
 
 
 class Bench:
@@ -43,6 +56,7 @@ class Bench:
         self.service = service.Service(self.metrics, failures.status_of)
         if is_attached:
             self.attach()
+        self.departures = Watches()
         self.app = self._app(settings or Settings())
 
     def attach(self):
@@ -92,7 +106,7 @@ class Bench:
                     bundle_sha256="0123456789abcdef",
                     settings=settings,
                     metrics=self.metrics,
-                    departures=departures,
+                    departures=self.departures,
                     is_ready=lambda: True,
                     to_request=lambda invocation: pytest.fail("not for this API"),
                     versions={},
@@ -120,7 +134,8 @@ def events(response):
     assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-cache"
     assert response.headers["X-Accel-Buffering"] == "no"
-    frames = response.get_data(as_text=True).split("\n\n")
+    with response:
+        frames = response.get_data(as_text=True).split("\n\n")
     assert frames.pop() == ""
     data = [frame.removeprefix("data: ") for frame in frames]
     return [one if one == "[DONE]" else json.loads(one) for one in data]
@@ -212,6 +227,17 @@ def test_streams_give_their_rows_back(bench):
     response.close()
     assert one.chat("after").status_code == 200
     assert one.engine.open_rows == 0
+
+
+def test_every_watch_for_the_client_ends_with_its_answer(bench):
+    one = bench(EchoEngine(fail_after=3))
+    one.chat("ab")
+    one.chat("abcdef")
+    events(one.chat("ab", stream=True))
+    events(one.chat("abcdef", stream=True))
+    one.chat(scripted.FAILING_PROMPT, stream=True)
+    one.chat("ab" * 1000, stream=True).close()
+    assert one.departures.open == 0
 
 
 @pytest.mark.parametrize(
