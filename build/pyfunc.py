@@ -33,12 +33,12 @@ SEEDS: Final = 2**31  # the runtime takes a C int
 
 # type, least and greatest value of each setting that is a number
 _NUMBERS: Final[Mapping[str, tuple[type, float, float]]] = {
-    "max_tokens": (int, 1, 2**31),
-    "temperature": (float, 0, 100),
-    "top_p": (float, 1e-6, 1),
-    "top_k": (int, 0, 2**31),
-    "repetition_penalty": (float, 1e-6, 100),
-    "seed": (int, -(2**63), 2**63),
+    "max_tokens": (int, 1, 2**31 - 1),
+    "temperature": (float, 0, 2),
+    "top_p": (float, 0, 1),
+    "top_k": (int, 0, 2**31 - 1),
+    "repetition_penalty": (float, 0.01, 10),
+    "seed": (int, -(2**63), 2**63 - 1),
 }
 
 Ids: TypeAlias = npt.NDArray[np.int32]

@@ -7,37 +7,37 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from build import weights
-from build.genai_config import GenaiConfig
+from build.validate import Model
 
-KV_BYTES = 2 * 4  # a key and a value, which the runtime keeps in fp32 on CPU
 MOST_FILES = 24
 PARAM_NAME = re.compile(r"[\w. /-]+")  # what MLflow takes as the name of a parameter
 
 Traits = Mapping[str, str | int]
 
 
-def read(folder: Path, config: GenaiConfig) -> Traits:
-    """Model type, precision, sizes and counts of `folder`; sizes are in bytes.
+def read(model: Model) -> Traits:
+    """Type, precision, sizes and counts of `model`; sizes are in bytes.
 
     `parameters` counts weights; `kv_bytes_per_token` is the memory that each token of context
     takes. Raises `InvalidModel` where the decoder is no ONNX graph.
     """
-    graph = weights.read(folder / config.decoder)
+    config = model.config
+    stored = weights.read(model.folder / config.decoder)
     return {
         "model_type": config.model_type,
-        "precision": graph.precision,
-        "embedding_precision": graph.embedding_precision,
-        "block_size": graph.block_size,
-        "accuracy_level": graph.accuracy_level,
-        "parameters": graph.parameters,
+        "precision": stored.precision,
+        "embedding_precision": stored.embedding_precision,
+        "block_size": stored.block_size,
+        "accuracy_level": stored.accuracy_level,
+        "parameters": stored.parameters,
         "context_length": config.context_length,
         "vocab_size": config.vocab_size,
         "layers": config.layers,
         "kv_heads": config.kv_heads,
         "head_size": config.head_size,
-        "kv_bytes_per_token": KV_BYTES * config.layers * config.kv_heads * config.head_size,
+        "kv_bytes_per_token": model.decoder.kv_bytes_per_token,
         "eos_token_ids": " ".join(map(str, config.eos_ids)),
-        **sizes(folder),
+        **sizes(model.folder),
     }
 
 
