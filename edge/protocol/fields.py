@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from edge.errors import InvalidRequest
+from edge.errors import InvalidRequest, MalformedBody
 
 SHOWN_CHARACTERS = 40
 SAFE_INTEGER_BITS = 128
@@ -22,7 +22,7 @@ SAFE_INTEGER_BITS = 128
 def parse(raw: bytes) -> Any:
     """Decode a JSON body in UTF-8; NaN and Infinity, which JSON lacks, are refused.
 
-    Raises `InvalidRequest` that names the place of a fault and none of the text.
+    Raises `MalformedBody` that names the place of a fault and none of the text.
     """
     try:
         return json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
@@ -34,7 +34,7 @@ def parse(raw: bytes) -> Any:
         message = "the body is nested too deeply"
     except ValueError:
         message = "the body holds a number of more digits than a number may have"
-    raise InvalidRequest(message)
+    raise MalformedBody(message)
 
 
 class Fields:
@@ -202,7 +202,7 @@ def kind(value: object) -> str:
 
 
 def _no_constant(name: str) -> None:
-    raise InvalidRequest(f"the body holds {name}, which is not JSON")
+    raise MalformedBody(f"the body holds {name}, which is not JSON")
 
 
 def _alternatives(options: Collection[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.errors import InvalidRequest
+from edge.errors import InvalidRequest, MalformedBody
 from edge.protocol import fields
 from edge.protocol.fields import Fields
 
@@ -52,7 +52,7 @@ def test_json(raw, value):
     ],
 )
 def test_what_is_no_json(raw, message):
-    with pytest.raises(InvalidRequest, match=message) as caught:
+    with pytest.raises(MalformedBody, match=message) as caught:
         fields.parse(raw)
     assert "secret" not in str(caught.value)
     assert caught.value.param is None
@@ -60,7 +60,7 @@ def test_what_is_no_json(raw, message):
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_json_or_refused(raw):
-    with contextlib.suppress(InvalidRequest):
+    with contextlib.suppress(MalformedBody):
         assert json.dumps(fields.parse(raw))
 
 
