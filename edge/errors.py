@@ -2,6 +2,7 @@
 
 EdgeError
 |- RequestError          the caller's fault
+|  |- MalformedBody      the body is not what its media type promises
 |  |- InvalidRequest     a field is malformed, unsupported or out of range
 |  |- PromptTooLong      the prompt does not fit the context
 |  |- MemoryExceeded     the prompt and its answer do not fit the KV memory
@@ -45,6 +46,12 @@ class RequestError(EdgeError):
         """`param` names the offending field in the caller's own words, e.g. `messages[0].role`."""
         super().__init__(message)
         self.param = param
+
+
+class MalformedBody(RequestError):
+    """The body is not what its media type promises, or has not the outline of a request."""
+
+    code = "malformed_body"
 
 
 class InvalidRequest(RequestError):

@@ -17,7 +17,6 @@ _log = logging.getLogger("edge.request")
 STATUSES: dict[type[EdgeError], int] = {
     errors.RequestError: 400,
     errors.MalformedBody: 400,
-    errors.MalformedBody: 400,
     errors.InvalidRequest: 400,
     errors.PromptTooLong: 400,
     errors.MemoryExceeded: 400,

@@ -1,0 +1,130 @@
+"""MLflow's scoring protocol: `POST /invocations`, `GET /ping`, `/health` and `/version`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+import flask
+
+from edge.errors import EdgeError, NotReady, UnsupportedMedia
+from edge.generation import Usage
+from edge.protocol import scoring, scoring_reply, sse
+from edge.protocol.scoring import Invocation
+from edge.protocol.scoring_reply import Envelope
+from edge.service import collect
+from edge.web import failures, stream
+from edge.web.appliance import Appliance
+
+OPERATION = "invocations"
+# Every method is routed here, so that a wrong one gets the answer of MLflow's server.
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+View = Callable[[], flask.Response]
+
+
+def blueprint(appliance: Appliance) -> flask.Blueprint:
+    """The four routes; a trailing slash names the same resource."""
+    routes = flask.Blueprint("scoring", __name__)
+
+    def invocations() -> flask.Response:
+        return _answer(appliance)
+
+    def ping() -> flask.Response:
+        if not appliance.is_ready():
+            return _failure(NotReady("the model is still being loaded"))
+        return _json("\n")
+
+    def version() -> flask.Response:
+        return _json(scoring.MLFLOW_VERSION)
+
+    _route(routes, "/invocations", "POST", invocations)
+    _route(routes, "/ping", "GET", ping)
+    _route(routes, "/health", "GET", ping)
+    _route(routes, "/version", "GET", version)
+    failures.install(routes, appliance.metrics, scoring_reply.failure, lambda: OPERATION)
+    _install_media_errors(routes, appliance)
+    return routes
+
+
+def _route(routes: flask.Blueprint, path: str, method: str, view: View) -> None:
+    def dispatch() -> flask.Response:
+        if flask.request.method == method:
+            return view()
+        response = flask.jsonify({"detail": "Method Not Allowed"})
+        response.status_code = 405
+        response.headers["Allow"] = method
+        return response
+
+    # The automatic OPTIONS and HEAD of flask would answer 200.
+    routes.add_url_rule(
+        path,
+        endpoint=path.strip("/"),
+        view_func=dispatch,
+        methods=METHODS,
+        strict_slashes=False,
+        provide_automatic_options=False,
+    )
+
+
+def _install_media_errors(routes: flask.Blueprint, appliance: Appliance) -> None:
+    @routes.errorhandler(UnsupportedMedia)
+    def refuse(error: UnsupportedMedia) -> flask.Response:
+        failures.record(error, OPERATION, appliance.metrics, failures.request_id())
+        status = failures.status_of(error)
+        return flask.Response(str(error), status, content_type="text/plain; charset=utf-8")
+
+
+def _answer(appliance: Appliance) -> flask.Response:
+    body = stream.read_body(appliance.settings.max_body_bytes)
+    content_type = flask.request.headers.get("Content-Type")
+    invocation = scoring.parse(body, content_type, appliance.manifest.signature)
+    envelope = _envelope(appliance)
+    if not invocation.rows:
+        return _json(scoring_reply.predictions(envelope, invocation, (), Usage()))
+    request = appliance.to_request(invocation)
+    request = dataclasses.replace(request, request_id=failures.request_id())
+    generation = appliance.service.generate(request)
+    if _is_streamed(invocation):
+        chunks = scoring_reply.chunks(envelope, generation)
+        return stream.sse_response(generation, _events(chunks), appliance.departures)
+    with closing(generation), appliance.departures.watch(generation.cancel):
+        completion = collect(generation)
+    whole = scoring_reply.predictions(envelope, invocation, completion.choices, completion.usage)
+    return _json(whole)
+
+
+def _is_streamed(invocation: Invocation) -> bool:
+    """MLflow's server knows no streams and ignores `stream`: a client has to accept one too."""
+    accepted = flask.request.accept_mimetypes
+    return invocation.wants_stream and "text/event-stream" in accepted.values()
+
+
+def _events(chunks: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    try:
+        for chunk in chunks:
+            yield sse.event(chunk)
+    except EdgeError as error:
+        yield sse.event(scoring_reply.failure(error))
+    else:
+        yield sse.DONE
+
+
+def _envelope(appliance: Appliance) -> Envelope:
+    manifest = appliance.manifest
+    is_chat = manifest.signature.kind == "chat"
+    return Envelope(str(uuid.uuid4()), int(time.time()), manifest.name, is_chat)
+
+
+def _failure(error: EdgeError) -> flask.Response:
+    response = flask.jsonify(scoring_reply.failure(error))
+    response.status_code = failures.status_of(error)
+    response.headers.update(failures.headers_of(error))
+    return response
+
+
+def _json(content: str | bytes) -> flask.Response:
+    return flask.Response(content, content_type="application/json")
