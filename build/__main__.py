@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -16,7 +17,7 @@ from typing import Protocol, cast
 from build import telemetry
 from build.errors import EXIT_PROBLEMS, EXIT_USAGE, BuildError, UsageError
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS = ("log", "export", "verify", "inspect")
 INTERRUPTED = 130
 
 Commands = argparse._SubParsersAction  # the only name argparse has for it
@@ -65,4 +66,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Being told to stop is like Ctrl-C: what was begun is tidied away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

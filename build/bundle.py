@@ -1,0 +1,192 @@
+"""Writes a bundle: the same model gives the same bytes, names, modes and times.
+
+Format: `edge.bundle`, which the appliance reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+from build import scrub, workspace
+from build.download import Source
+from build.errors import InvalidBundle, OutputRefused
+from build.options import Options
+from build.progress import Bar, Progress
+from build.validate import Model
+from edge import __version__
+from edge.bundle import MANIFEST_NAME, MODEL_FOLDER, Bundle, File, Lineage, Manifest, encode, read
+from edge.errors import StartupError
+
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
+_EPOCH_S = 315532800  # 1980-01-01, the earliest time that zip and FAT can hold
+_CHUNK_BYTES = 1024 * 1024
+_SPARE_BYTES = 16 * 1024 * 1024
+_LIBRARIES = ("mlflow", "onnxruntime", "onnxruntime-genai")
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Refuse an `output` that must not be overwritten; raises `OutputRefused`.
+
+    An empty folder is free to use; with `force` a bundle is replaced, other things never are.
+    """
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise OutputRefused(f"{output} is not a folder")
+    if not output.exists() or not any(output.iterdir()):
+        return
+    if not (output / MANIFEST_NAME).is_file():
+        raise OutputRefused(f"{output} is not empty and no bundle: it is left as it is")
+    if not force:
+        raise OutputRefused(f"{output} holds a bundle already; --force replaces it")
+
+
+def write(
+    model: Model, source: Source, options: Options, work: Path, output: Path, progress: Progress
+) -> Bundle:
+    """Write the bundle into `work`, then rename it to `output`.
+
+    Raises `OutputRefused` where the disk is full or cannot be written.
+    """
+    made = work / "bundle"
+    try:
+        _check_space(model, work)
+        files = _write_files(model, made / MODEL_FOLDER, progress, is_ours=source.is_ours)
+        manifest = _manifest(model, source, options, files)
+        _write_manifest(made, encode(manifest))
+        for folder in sorted((path for path in made.rglob("*") if path.is_dir()), reverse=True):
+            _settle(folder, _FOLDER_MODE)
+        _settle(made, _FOLDER_MODE)
+        workspace.publish(made, output)
+    except OSError as error:
+        raise OutputRefused(f"cannot write {output}: {error.strerror}") from error
+    return open_(output)
+
+
+def open_(folder: Path, *, whole: bool = False) -> Bundle:
+    """Read the bundle in `folder`, with `whole` down to each file's hash.
+
+    Raises `InvalidBundle` with every difference; files that the manifest does not list count.
+    """
+    try:
+        found = read(folder, verify="sha256" if whole else "size")
+    except StartupError as error:
+        raise InvalidBundle([line.removeprefix("bundle: ") for line in error.problems]) from error
+    listed = {MANIFEST_NAME, *(file.path for file in found.manifest.files)}
+    there = (path for path in sorted(folder.rglob("*")) if not path.is_dir() or path.is_symlink())
+    extra = [path.relative_to(folder).as_posix() for path in there]
+    strange = [f"{name} is not listed in {MANIFEST_NAME}" for name in extra if name not in listed]
+    if strange:
+        raise InvalidBundle(strange)
+    return found
+
+
+def _check_space(model: Model, work: Path) -> None:
+    needed = sum((model.folder / name).stat().st_size for name in model.files) + _SPARE_BYTES
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        raise OutputRefused(f"the disk has {free:,} bytes left, the bundle needs {needed:,}")
+
+
+def _write_files(
+    model: Model, into: Path, progress: Progress, *, is_ours: bool
+) -> tuple[File, ...]:
+    total = sum((model.folder / name).stat().st_size for name in model.files)
+    written = []
+    bring = _move if is_ours else _copy
+    with progress.bar("seal", total) as bar:
+        for name in model.files:
+            target = into / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            digest = bring(model.folder / name, target, bar)
+            _settle(target, _FILE_MODE)
+            path = f"{MODEL_FOLDER}/{name}"
+            written.append(File(path, target.stat().st_size, digest))
+    return tuple(written)
+
+
+def _copy(origin: Path, target: Path, bar: Bar) -> str:
+    """Copy a file; returns its sha256 in hex."""
+    with origin.open("rb") as reader, target.open("wb") as writer:
+        return _digest(reader, bar, writer)
+
+
+def _move(origin: Path, target: Path, bar: Bar) -> str:
+    """Move a file of ours; returns its sha256 in hex."""
+    with origin.open("rb") as reader:
+        digest = _digest(reader, bar)
+    origin.rename(target)
+    return digest
+
+
+def _digest(reader: BinaryIO, bar: Bar, writer: BinaryIO | None = None) -> str:
+    digest = hashlib.sha256()
+    while chunk := reader.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        if writer is not None:
+            writer.write(chunk)
+        bar.add(len(chunk))
+    return digest.hexdigest()
+
+
+def _write_manifest(folder: Path, content: bytes) -> None:
+    path = folder / MANIFEST_NAME
+    path.write_bytes(content)
+    _settle(path, _FILE_MODE)
+
+
+def _settle(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    os.utime(path, (_EPOCH_S, _EPOCH_S))
+    workspace.sync(path)
+
+
+def _manifest(model: Model, source: Source, options: Options, files: tuple[File, ...]) -> Manifest:
+    return Manifest(
+        name=_name(options.name or source.name),
+        flavor="onnx",
+        files=files,
+        signature=model.signature,
+        generation=model.generation,
+        context_length=model.context_length,
+        eos_ids=model.config.eos_ids,
+        kv_bytes_per_token=model.decoder.kv_bytes_per_token,
+        chat_template=model.chat_template,
+        quantization=model.decoder.quantization,
+        model_type=model.config.model_type,
+        lineage=_lineage(model, source.lineage),
+        libraries=_libraries(model),
+        system_prompts=options.system_prompts,
+    )
+
+
+def _name(text: str) -> str:
+    return _NAME.sub("-", scrub.text(text)).strip("-.") or "model"
+
+
+def _lineage(model: Model, lineage: Lineage) -> Lineage:
+    """Ids that only the model's own MLmodel knows, as for a folder, are added."""
+    if model.mlmodel is None:
+        return lineage
+    return replace(
+        lineage,
+        model_id=lineage.model_id or model.mlmodel.model_id,
+        run_id=lineage.run_id or model.mlmodel.run_id,
+    )
+
+
+def _libraries(model: Model) -> dict[str, str]:
+    """Versions of what sealed the model and, as `logged-with:`, of what logged it."""
+    found = {"phial": __version__, **{name: version(name) for name in _LIBRARIES}}
+    if model.mlmodel is None:
+        return found
+    pins = dict(line.split("==", 1) for line in model.mlmodel.requirements if "==" in line)
+    pins["mlflow"] = model.mlmodel.mlflow_version or pins.get("mlflow", "")
+    logged = {name: pins.get(name, "") for name in _LIBRARIES}
+    return found | {f"logged-with:{name}": pin for name, pin in logged.items() if pin}

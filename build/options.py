@@ -1,0 +1,130 @@
+"""The flags of an export, checked one by one."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from build.errors import UsageError
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+PromptFormat = Literal["auto", "chat", "raw"]
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller said; `generation` holds only the settings that were named."""
+
+    name: str = ""
+    artifact: str = ""
+    context_length: int | None = None
+    prompt_format: PromptFormat | None = None
+    system_prompts: tuple[str, ...] = ()
+    trial: bool = True
+    generation: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Which MLflow to ask; an empty URI means the one of MLflow's own environment."""
+
+    tracking_uri: str = ""
+    registry_uri: str = ""
+    timeout_s: int = 30
+
+
+_SETTINGS = ("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed", "stop")
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say something about the model."""
+    add = parser.add_argument_group("the model").add_argument
+    add("--name", default="", help="the name it is served under (default: its registered name)")
+    add("--artifact", default="", metavar="KEY", help="which artifact, where there are several")
+    add("--context-length", type=_whole(2, _MOST), metavar="TOKENS", help="serve a shorter context")
+    add("--prompt-format", choices=get_args(PromptFormat), help="how a bare prompt is wrapped")
+    add("--system-prompt", action="append", default=[], metavar="TEXT", help="one in frequent use")
+    add("--skip-trial", action="store_true", help="do not load the model and generate a token")
+
+
+def add_generation_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags for the settings used where a request names none."""
+    add = parser.add_argument_group("generation defaults").add_argument
+    add("--max-tokens", type=_whole(1, _MOST), metavar="N")
+    add("--temperature", type=_real(0, 2), metavar="T", help="0 is greedy")
+    add("--top-p", type=_real(0, 1), metavar="P")
+    add("--top-k", type=_whole(0, _MOST), metavar="K", help="0 is off")
+    add("--repetition-penalty", type=_real(0.01, 10), metavar="R", help="1 is off")
+    add("--seed", type=_whole(-_MOST, _MOST), metavar="N")
+    add("--stop", action="append", metavar="TEXT", help="may be repeated")
+
+
+def add_store_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say which MLflow is asked."""
+    add = parser.add_argument_group("MLflow").add_argument
+    add("--tracking-uri", default="", metavar="URI", help="instead of MLFLOW_TRACKING_URI")
+    add("--registry-uri", default="", metavar="URI", help="instead of MLFLOW_REGISTRY_URI")
+    add("--timeout", type=_whole(1, 3600), default=30, metavar="SECONDS", help="for an answer")
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """The options of parsed flags; raises `UsageError` for what no flag can check alone."""
+    named = {key: getattr(args, key) for key in _SETTINGS if getattr(args, key) is not None}
+    if any(not text for text in named.get("stop", ())):
+        raise UsageError("--stop is empty, expected a string that ends an answer")
+    if "stop" in named:
+        named["stop"] = tuple(named["stop"])
+    return Options(
+        name=args.name,
+        artifact=args.artifact,
+        context_length=args.context_length,
+        prompt_format=args.prompt_format,
+        system_prompts=tuple(args.system_prompt),
+        trial=not args.skip_trial,
+        generation=named,
+    )
+
+
+def stores_of(args: argparse.Namespace) -> Stores:
+    """The stores that the flags name."""
+    return Stores(args.tracking_uri, args.registry_uri, args.timeout)
+
+
+def folder(text: str) -> Path:
+    """An output folder; the root and the current folder are none."""
+    path = Path(text)
+    if not text or path.resolve() in (Path.cwd(), Path(path.anchor or "/")):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot become a bundle, name a new folder")
+    return path
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text) if text.strip().lstrip("+-").isdecimal() else None
+        if value is None or not least <= value <= most:
+            raise _refusal(text, f"a whole number from {least} to {most}")
+        return value
+
+    return parse
+
+
+def _real(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise _refusal(text, f"a number from {least} to {most}")
+        return value
+
+    return parse
+
+
+def _refusal(text: str, expected: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"is {text!r}, expected {expected}")

@@ -1,0 +1,60 @@
+"""The whole way of a model: resolve, fetch, validate, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from build import bundle, download, resolve, workspace
+from build.errors import BuildError
+from build.options import Options, Stores
+from build.progress import Progress
+from build.validate import validate
+from build.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done: the model, how it is to be served, which MLflow to ask."""
+
+    uri: str
+    options: Options
+    stores: Stores
+
+
+def seal(job: Job, output: Path, *, force: bool, progress: Progress) -> Verdict:
+    """Export the job's model to `output`; the verdict holds the problems there were.
+
+    Raises `UsageError` for a malformed URI; all else is in the verdict.
+    """
+    verdict = Verdict(job.uri)
+    try:
+        bundle.check_output(output, force=force)
+        with workspace.beside(output) as work:
+            _through(job, verdict, work, output, progress)
+    except BuildError as error:
+        verdict.findings.problems = list(error.problems)
+    return verdict
+
+
+def look(job: Job, progress: Progress) -> Verdict:
+    """The same without writing a bundle."""
+    verdict = Verdict(job.uri)
+    try:
+        with TemporaryDirectory(prefix="phial-inspect-") as work:
+            _through(job, verdict, Path(work), None, progress)
+    except BuildError as error:
+        verdict.findings.problems = list(error.problems)
+    return verdict
+
+
+def _through(
+    job: Job, verdict: Verdict, work: Path, output: Path | None, progress: Progress
+) -> None:
+    location = resolve.resolve(job.uri, job.stores)
+    verdict.lineage = location.lineage
+    source = download.fetch(location, work / "download", progress)
+    model = validate(source, job.options, verdict.findings)
+    if output is not None:
+        verdict.bundle = bundle.write(model, source, job.options, work, output, progress)
