@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
+import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
@@ -25,6 +27,8 @@ _SPARE_THREADS = 16
 _CONNECTIONS = 1000
 # The worker's heartbeat stops while the runtime reads gigabytes of weights from a slow card.
 _STALL_S = 900
+# A client that neither sends nor reads for so long in the middle of a request is given up.
+_PEER_STALL_S = 60
 # Time for the worker to answer what was cut short by the end of the drain.
 _FAREWELL_S = 5
 
@@ -96,6 +100,17 @@ class Server(BaseApplication):
         Foreman(self).run()
 
 
+def _bound_stalls(foreman: Arbiter) -> None:
+    """Give every connection time limits in the kernel: accepted sockets inherit the listener's.
+
+    Without them a client that stops reading or sending would hold a thread for ever.
+    """
+    limit = struct.pack("ll", _PEER_STALL_S, 0)
+    for listener in foreman.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
 def _options(settings: Settings) -> list[tuple[str, Any]]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     shm = Path("/dev/shm")  # noqa: S108 - a heartbeat file, unlinked at once by gunicorn
@@ -112,4 +127,5 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
         ("control_socket_disable", True),
         ("worker_tmp_dir", str(shm) if shm.is_dir() else None),
         ("proc_name", "phial"),
+        ("when_ready", _bound_stalls),
     ]

@@ -31,6 +31,8 @@ def read_body(limit_bytes: int) -> bytes:
         raise BodyTooLarge(f"the body is larger than {limit_bytes} bytes") from None
     except ClientDisconnected:
         raise InvalidRequest("the body ended before its announced length") from None
+    except OSError:
+        raise InvalidRequest("the body did not arrive in time") from None
     if len(body) > limit_bytes:
         raise BodyTooLarge(f"the body is larger than {limit_bytes} bytes")
     return body
