@@ -62,11 +62,10 @@ def run(args: argparse.Namespace) -> int:
     """Log the model; raises `BuildError` with every problem."""
     from build import record
 
-    stores = options.stores_of(args)
     model = _validated(args)
-    record.reach(stores)
+    record.reach(options.stores_of(args))
     entry = _entry(args, model)
-    receipt = record.record(entry, stores)
+    receipt = record.record(entry)
     print(json.dumps(_content(entry, receipt)) if args.json else _text(entry, receipt))
     return EXIT_OK
 

@@ -19,13 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from build import interface, scrub
 from build.errors import BuildError
-from build.resolve import Stores
+from build.options import Stores
 
 MODEL_CODE = Path(__file__).with_name("pyfunc.py")
 ARTIFACT = "onnx"
 PAPERS = ("genai_config.json", "README*", "MODEL_CARD*", "LICENSE*", "NOTICE*")
 NOT_IN_A_LOGGED_NAME = str.maketrans(dict.fromkeys("/:.%\"'", "-"))
-RETRIES, BACKOFF_FACTOR, TIMEOUT_S = "2", "1", "60"
+RETRIES, BACKOFF_FACTOR = "2", "1"
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,22 @@ class Receipt:
 
 
 def reach(stores: Stores) -> None:
-    """Point MLflow at `stores` and ask for an answer; raises `BuildError` where none comes."""
-    with _asking(stores):
-        mlflow.set_tracking_uri(stores.tracking)
-        mlflow.set_registry_uri(stores.registry)
+    """Point MLflow at `stores` and ask for an answer; raises `BuildError` where none comes.
+
+    An empty URI means the one of MLflow's own environment. Only this question is held to the
+    timeout of `stores`: an upload may take longer.
+    """
+    with _asking(), _patience(stores.timeout_s):
+        if stores.tracking_uri:
+            mlflow.set_tracking_uri(stores.tracking_uri)
+        if stores.registry_uri:
+            mlflow.set_registry_uri(stores.registry_uri)
         MlflowClient().search_experiments(max_results=1)
 
 
-def record(entry: Entry, stores: Stores) -> Receipt:
-    """Log, register and name the model; raises `BuildError` where MLflow refuses."""
-    with _asking(stores):
-        mlflow.set_tracking_uri(stores.tracking)
-        mlflow.set_registry_uri(stores.registry)
+def record(entry: Entry) -> Receipt:
+    """Log, register and name the model where `reach` pointed; raises `BuildError`."""
+    with _asking():
         if entry.experiment and "MLFLOW_RUN_ID" not in os.environ:  # `mlflow run` has chosen both
             mlflow.set_experiment(entry.experiment)
         with mlflow.start_run(run_name=entry.run_name or None) as run:
@@ -144,19 +149,33 @@ def _receipt(run: RunInfo, model_uri: str) -> Receipt:
 
 
 @contextlib.contextmanager
-def _asking(stores: Stores) -> Iterator[None]:
+def _asking() -> Iterator[None]:
     """Bound MLflow's patience, keep its chatter off standard output, wrap what it raises."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT_S)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", BACKOFF_FACTOR)
     if not sys.stderr.isatty():
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    where = scrub.text(stores.tracking)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     except MlflowException as error:
-        raise BuildError(f"MLflow at {where}: {scrub.text(str(error))}") from error
+        raise BuildError(f"{_where()}: {scrub.text(str(error))}") from error
     except (OSError, SQLAlchemyError) as error:
         reason = scrub.text(str(error)).splitlines()[0]
-        raise BuildError(f"MLflow at {where} cannot be used: {reason}") from error
+        raise BuildError(f"{_where()} cannot be used: {reason}") from error
+
+
+@contextlib.contextmanager
+def _patience(timeout_s: int) -> Iterator[None]:
+    """Wait at most `timeout_s` for an answer, unless the environment says how long."""
+    is_ours = TIMEOUT not in os.environ
+    os.environ.setdefault(TIMEOUT, str(timeout_s))
+    try:
+        yield
+    finally:
+        if is_ours:
+            del os.environ[TIMEOUT]
+
+
+def _where() -> str:
+    return f"MLflow at {scrub.text(str(mlflow.get_tracking_uri()))}"
