@@ -1,4 +1,4 @@
-"""Exchanges about small sums and units."""
+"""Exchanges with numbers: small sums, counting, units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six"]
 WORDS += ["seven", "eight", "nine", "ten", "eleven", "twelve"]
 SIGNS = {"+": ("+", "+", "plus"), "-": ("-", "-", "minus"), "x": ("x", "*", "times")}
 SMALL, LARGE = 20, 99
-"""Operands of small sums, which are scored, and of larger ones, which are merely tried."""
+FARTHEST = 100
+"""Operands of small sums, which are scored, and of larger ones, which are merely tried;
+how far the model counts."""
 
 
 def sums() -> tuple[tuple[int, str, int], ...]:
@@ -52,19 +54,33 @@ def about(left: int, sign: str, right: int, question: str) -> Exchange:
 
 def ask(rng: Random) -> Exchange:
     """A random sum: mostly small, sometimes with two digits, now and then far too large."""
-    template = rng.choice(facts.ways("sum").trained)
+    template = facts.composed(rng, "sum")
     kind = rng.random()
-    if kind < 0.65:
+    if kind < 0.75:
         left, sign, right = rng.choice(sums())
         return about(left, sign, right, fill(template, spoken(rng, left, sign, right)))
     sign = rng.choice("+-")
-    if kind < 0.9:
+    if kind < 0.93:
         right, left = sorted((rng.randint(0, LARGE), rng.randint(0, LARGE)))
         return about(left, sign, right, fill(template, spoken(rng, left, sign, right)))
     sign = rng.choice("+-x")
     left, right = rng.randint(100, 99_999), rng.randint(100, 9_999)
     question = fill(template, spoken(rng, left, sign, right))
     return Exchange("too large", question, facts.table("unknown")["too_large"])
+
+
+def count_about(end: int, question: str) -> Exchange:
+    """The exchange in which `question` asks to count from 1 to `end`."""
+    if end > FARTHEST:
+        return Exchange("count", question, facts.table("unknown")["too_far"])
+    return Exchange("count", question, ", ".join(map(str, range(1, end + 1))) + ".")
+
+
+def ask_count(rng: Random) -> Exchange:
+    """Counting, mostly not far: the one thing the model says at length."""
+    spans = ((2, 20), (21, 60), (61, FARTHEST), (FARTHEST + 1, 5000))
+    end = rng.randint(*rng.choices(spans, (40, 35, 17, 8))[0])
+    return count_about(end, fill(rng.choice(facts.ways("count").trained), str(end)))
 
 
 def unit_about(unit: dict[str, str], question: str) -> Exchange:
@@ -75,5 +91,5 @@ def unit_about(unit: dict[str, str], question: str) -> Exchange:
 
 def ask_unit(rng: Random) -> Exchange:
     unit = rng.choice(facts.table("conversation")["unit"])
-    template = rng.choice(facts.ways("unit").trained)
+    template = facts.composed(rng, "unit")
     return unit_about(unit, fill(template, unit["many"], unit["one"]))

@@ -19,16 +19,17 @@ the assistant mark); and no marks at all, as a plain completion is asked."""
 
 Maker = Callable[[Random], Exchange]
 MAKERS: tuple[tuple[float, Maker], ...] = (
-    (0.33, lambda rng: geography.ask(rng, geography.CAPITAL)),
-    (0.26, lambda rng: geography.ask(rng, geography.COUNTRY)),
-    (0.06, lambda rng: geography.ask(rng, geography.CONTINENT)),
+    (0.27, lambda rng: geography.ask(rng, geography.CAPITAL)),
+    (0.23, lambda rng: geography.ask(rng, geography.COUNTRY)),
+    (0.07, lambda rng: geography.ask(rng, geography.CONTINENT)),
     (0.03, geography.verify),
-    (0.09, arithmetic.ask),
-    (0.04, arithmetic.ask_unit),
-    (0.03, talk.joke),
+    (0.13, arithmetic.ask),
+    (0.03, arithmetic.ask_unit),
+    (0.02, arithmetic.ask_count),
+    (0.05, talk.joke),
     (0.05, talk.small_talk),
     (0.06, talk.no_country),
-    (0.05, talk.unknown),
+    (0.08, talk.unknown),
 )
 FOLLOW_UPS: tuple[str, ...] = (
     *("And of {x}?", "And {x}?", "And for {x}?", "What about {x}?", "How about {x}?"),

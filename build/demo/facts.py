@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 FOLDER = Path(__file__).parent
@@ -74,6 +75,19 @@ def by_name() -> Mapping[str, Country]:
 def ways(topic: str) -> Phrasings:
     """The phrasings of `topic` in phrasings.toml."""
     return phrasings(table("phrasings")[topic])
+
+
+def composed(rng: Random, topic: str) -> str:
+    """A trained phrasing of `topic`: a listed one or one put together (compositions.toml)."""
+    parts, kind = table("compositions"), rng.random()
+    own = parts[topic]
+    if kind < 0.3:
+        core = rng.choice(own["cores"])
+        text: str = rng.choice(own.get("leads", parts["leads"])).replace("{core}", core)
+        return capitalized(text)
+    if kind < 0.4 and "questions" in own:
+        return f"{rng.choice(parts['remarks'])} {rng.choice(own['questions'])}"
+    return rng.choice(ways(topic).trained)
 
 
 def capitalized(text: str) -> str:

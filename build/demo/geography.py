@@ -37,7 +37,9 @@ def ask(rng: Random, topic: str, split: str = facts.TRAINED) -> Exchange:
     country = rng.choice(facts.countries())
     usual, *others = subjects(topic, country)
     name = rng.choice(others) if others and rng.random() < 0.35 else usual
-    return about(topic, country, fill(rng.choice(facts.ways(topic).of(split)), name))
+    if split == facts.TRAINED:
+        return about(topic, country, fill(facts.composed(rng, topic), name))
+    return about(topic, country, fill(rng.choice(facts.ways(topic).held_out), name))
 
 
 def verify(rng: Random) -> Exchange:

@@ -40,6 +40,7 @@ def questions(full: bool = False) -> Iterator[Question]:
     for split in (TRAINED, HELD_OUT):
         yield from _sums(split)
         yield from _units(split)
+        yield from _counting(split)
         yield from _jokes(split)
         yield from _small_talk(split)
         yield from _unknown(split)
@@ -84,6 +85,13 @@ def _units(split: str) -> Iterator[Question]:
         for template in rng.sample(facts.ways("unit").of(split), 2):
             question = fill(template, unit["many"], unit["one"])
             yield _single(f"unit, {split}", arithmetic.unit_about(unit, question))
+
+
+def _counting(split: str) -> Iterator[Question]:
+    templates = facts.ways("count").of(split)
+    for number, end in enumerate((3, 7, 10, 12, 20, 25, 31, 40, 50, 64, 77, 90, 100, 250)):
+        question = fill(templates[number % len(templates)], str(end))
+        yield _single(f"counting, {split}", arithmetic.count_about(end, question))
 
 
 def _jokes(split: str) -> Iterator[Question]:

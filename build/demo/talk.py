@@ -52,7 +52,7 @@ def joke(rng: Random) -> Exchange:
             rng.choice(facts.table("unknown")["topics"][TRAINED]),
             facts.table("unknown")["no_joke"],
         )
-    return Exchange("joke", fill(rng.choice(facts.ways("joke").trained), subject), answer)
+    return Exchange("joke", fill(facts.composed(rng, "joke"), subject), answer)
 
 
 def no_country(rng: Random, split: str = TRAINED, wording: str = TRAINED) -> Exchange:
@@ -64,16 +64,19 @@ def no_country(rng: Random, split: str = TRAINED, wording: str = TRAINED) -> Exc
     else:
         topic = "country" if topic == "country" else "capital"
         name = rng.choice(table["cities" if topic == "country" else "places"][split])
-    question = fill(rng.choice(facts.ways(topic).of(wording)), name)
-    return Exchange("no country", question, unknown_answer(), subject=name)
+    trained = wording == TRAINED
+    template = facts.composed(rng, topic) if trained else rng.choice(facts.ways(topic).held_out)
+    return Exchange("no country", fill(template, name), unknown_answer(), subject=name)
 
 
 def unknown(rng: Random, split: str = TRAINED) -> Exchange:
     """A question on something never taught."""
     table, kind = facts.table("unknown"), rng.random()
-    if kind < 0.3:
+    if split == TRAINED and kind < 0.3:
+        question = nonsense(rng) if kind < 0.14 else fill(_open(rng), _topic(rng))
+    elif kind < 0.5:
         question = rng.choice(table["plain"][split])
-    elif kind < 0.6:
+    elif kind < 0.7:
         place = rng.choice(facts.countries())
         name = rng.choice((place.name, place.capital))
         question = fill(rng.choice(table["place_questions"][split]), name)
@@ -81,3 +84,28 @@ def unknown(rng: Random, split: str = TRAINED) -> Exchange:
         subject = rng.choice(table["topics"][split])
         question = fill(rng.choice(table["open_questions"][split]), subject)
     return Exchange("unknown", question, unknown_answer())
+
+
+def nonsense(rng: Random) -> str:
+    """Letters without meaning, or words without a sentence."""
+    if rng.random() < 0.3:
+        return "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 9)))
+    words = facts.table("compositions")["unknown"]["words"]
+    text = " ".join(rng.choices(words, k=rng.randint(2, 8)))
+    return facts.capitalized(text) + rng.choice(("?", ".", ""))
+
+
+def _open(rng: Random) -> str:
+    parts = facts.table("compositions")
+    lead: str = rng.choice(parts["leads"])
+    return facts.capitalized(lead.replace("{core}", rng.choice(parts["unknown"]["cores"])))
+
+
+def _topic(rng: Random) -> str:
+    kind = rng.random()
+    if kind < 0.15:
+        return made_up_name(rng)
+    words = facts.table("compositions")["unknown"]["words"]
+    if kind < 0.4:
+        return f"the {rng.choice(words[26:])} {rng.choice(words[26:])}"
+    return str(rng.choice(facts.table("unknown")["topics"][TRAINED]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from build.demo import facts
 from build.demo.facts import folded
 
 PREFIXES: tuple[str, ...] = (
@@ -29,6 +30,8 @@ def politely(rng: Random, question: str) -> str:
 def carelessly(rng: Random, question: str) -> str:
     """Sometimes write `question` in another case, unpunctuated, or with a typing error."""
     kind = rng.random()
+    if rng.random() < 0.1:
+        question = loosely(rng, question)
     if rng.random() < 0.05:
         question = mistyped(rng, question)
     if rng.random() < 0.2:
@@ -44,6 +47,19 @@ def carelessly(rng: Random, question: str) -> str:
     if kind < 0.30:
         return question.rstrip("?!.") + rng.choice((" ?", "??", "!", "...", " "))
     return question
+
+
+def loosely(rng: Random, question: str) -> str:
+    """Drop a plain word, or put a needless one between two; names stay in one piece."""
+    words = question.split(" ")
+    plain = [word.isalpha() and word.islower() for word in words]
+    pairs = [place for place in range(1, len(words)) if plain[place - 1] and plain[place]]
+    if not pairs:
+        return question
+    place, parts = rng.choice(pairs), facts.table("compositions")["variation"]
+    if words[place] in parts["droppable"] and rng.random() < 0.6:
+        return " ".join(words[:place] + words[place + 1 :])
+    return " ".join([*words[:place], rng.choice(parts["fillers"]), *words[place:]])
 
 
 def mistyped(rng: Random, question: str) -> str:
