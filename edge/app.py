@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 # gunicorn's status for an application that cannot be loaded: the arbiter gives up at once.
 LOAD_FAILED = 4
 _REQUEST_ID_MOST = 128
+_STOP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,13 @@ class App:
             backend = self._backend
             threading.Thread(target=self._drain, args=[backend], daemon=True).start()
 
+    def close(self) -> None:
+        """End the engine's thread, so that no native call runs while the process exits."""
+        if self._backend is not None:
+            self._backend.queue.drain()
+            self._backend.loop.abort(Draining("the appliance is shutting down"))
+            self._backend.loop.stop(_STOP_S)
+
     def _load(self) -> None:
         try:
             backend = loading.start(
@@ -103,6 +111,7 @@ class App:
             routes = module.blueprint(appliance)
             routes.before_request(guard)
             application.register_blueprint(routes)
+        application.register_blueprint(scoring.health(appliance))
         application.register_blueprint(operations.blueprint(appliance))
         application.before_request(_identify)
         application.after_request(_name_request)

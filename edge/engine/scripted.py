@@ -46,8 +46,9 @@ class ByteTokenizer:
     def encode(self, text: str) -> Ids:
         """Token ids of `text`, int32 of shape (tokens,); never empty."""
         ids = [BOS]
+        marks = _MARK_IDS if _is_chat(text) else {}
         for character in text:
-            mark = _MARK_IDS.get(character)
+            mark = marks.get(character)
             ids += [mark] if mark else character.encode()
         return np.array(ids, dtype=np.int32)
 
@@ -74,6 +75,11 @@ class ByteTokenizer:
         """The prompt of a chat, ready for the assistant's turn."""
         turns = [MARKS[turn.role] + turn.content + MARKS["end"] for turn in messages]
         return "".join([*turns, MARKS["assistant"]])
+
+
+def _is_chat(text: str) -> bool:
+    """Whether a prompt came out of the chat template; a mark elsewhere is just a character."""
+    return text[:1] in _MARK_IDS and text.endswith(MARKS["assistant"])
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import flask
 
+from edge.answer import Generation
 from edge.errors import EdgeError, NotReady, UnsupportedMedia
 from edge.generation import Usage
 from edge.protocol import scoring, scoring_reply, sse
@@ -27,11 +29,21 @@ View = Callable[[], flask.Response]
 
 
 def blueprint(appliance: Appliance) -> flask.Blueprint:
-    """The four routes; a trailing slash names the same resource."""
+    """`/invocations`; a trailing slash names the same resource, here and below."""
     routes = flask.Blueprint("scoring", __name__)
 
     def invocations() -> flask.Response:
         return _answer(appliance)
+
+    _route(routes, "/invocations", "POST", invocations)
+    failures.install(routes, appliance.metrics, scoring_reply.failure, lambda: OPERATION)
+    _install_media_errors(routes, appliance)
+    return routes
+
+
+def health(appliance: Appliance) -> flask.Blueprint:
+    """`/ping`, `/health` and `/version`, which take no API key: probes have none."""
+    routes = flask.Blueprint("scoring_health", __name__)
 
     def ping() -> flask.Response:
         if not appliance.is_ready():
@@ -41,12 +53,9 @@ def blueprint(appliance: Appliance) -> flask.Blueprint:
     def version() -> flask.Response:
         return _json(scoring.MLFLOW_VERSION)
 
-    _route(routes, "/invocations", "POST", invocations)
     _route(routes, "/ping", "GET", ping)
     _route(routes, "/health", "GET", ping)
     _route(routes, "/version", "GET", version)
-    failures.install(routes, appliance.metrics, scoring_reply.failure, lambda: OPERATION)
-    _install_media_errors(routes, appliance)
     return routes
 
 
@@ -89,8 +98,7 @@ def _answer(appliance: Appliance) -> flask.Response:
     request = dataclasses.replace(request, request_id=failures.request_id())
     generation = appliance.service.generate(request)
     if _is_streamed(invocation):
-        chunks = scoring_reply.chunks(envelope, generation)
-        return stream.sse_response(generation, _events(chunks), appliance.departures)
+        return _stream(appliance, envelope, generation)
     with closing(generation), appliance.departures.watch(generation.cancel):
         completion = collect(generation)
     whole = scoring_reply.predictions(envelope, invocation, completion.choices, completion.usage)
@@ -101,6 +109,15 @@ def _is_streamed(invocation: Invocation) -> bool:
     """MLflow's server knows no streams and ignores `stream`: a client has to accept one too."""
     accepted = flask.request.accept_mimetypes
     return invocation.wants_stream and "text/event-stream" in accepted.values()
+
+
+def _stream(appliance: Appliance, envelope: Envelope, generation: Generation) -> flask.Response:
+    """Events as the text comes; what goes wrong before the first has its status."""
+    with appliance.departures.watch(generation.cancel):
+        deltas = iter(generation)
+        begun = itertools.chain(list(itertools.islice(deltas, 1)), deltas)
+    chunks = scoring_reply.chunks(envelope, begun)
+    return stream.sse_response(generation, _events(chunks), appliance.departures)
 
 
 def _events(chunks: Iterable[dict[str, Any]]) -> Iterator[bytes]:
