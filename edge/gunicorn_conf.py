@@ -48,6 +48,11 @@ class Worker(ThreadWorker):
             self.method_queue.defer(self._close_idle)
         super().handle_exit(sig, frame)
 
+    def run(self) -> None:
+        """Serve until told to stop, then end the engine."""
+        super().run()
+        self.app.wired.close()
+
     def _close_idle(self) -> None:
         for connection in (*self.keepalived_conns, *self.pending_conns):
             connection.timeout = 0

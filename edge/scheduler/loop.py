@@ -40,7 +40,9 @@ class Loop:
         self._slots = slots
         self._kv_limit_bytes = kv_limit_bytes
         self._running: list[Running] = []
+        self._opening: Ticket | None = None
         self._abort: EdgeError | None = None
+        self._fault: EdgeError | None = None
         self._seconds_per_sequence = 1.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         queue.offer(slots)
@@ -80,8 +82,9 @@ class Loop:
                 self._beat()
             except Exception as error:  # noqa: BLE001 - a fault must not end every later request
                 _log.exception("the engine's thread failed")
-                self._fail_all(_wrapped(error))
+                self._blame(_wrapped(error))
         self._end_waiting(Draining("the appliance has shut down"))
+        self._engine.shutdown()
 
     def _beat(self) -> None:
         self._choose()
@@ -92,9 +95,21 @@ class Loop:
             for item, step in zip(batch, steps, strict=True):
                 self._account(item, step)
 
+    def _blame(self, error: EdgeError) -> None:
+        """End the ticket that was being opened; else the next beat ends every row."""
+        ticket, self._opening = self._opening, None
+        if ticket is not None:
+            self._end(ticket, Finish.ERROR, error)
+        else:
+            self._fault = error
+
     def _choose(self) -> None:
+        if self._fault is not None:
+            self._fail_all(self._fault)
+            self._fault = None
         if self._abort is not None:
             self._fail_all(self._abort)
+            self._end_waiting(self._abort)
         now_s = time.monotonic()
         for ticket in self._queue.sweep(now_s):
             self._end(ticket, *_reason(ticket))
@@ -103,13 +118,12 @@ class Loop:
                 self._close(item, *_reason(item.ticket))
         while len(self._running) < self._slots and self._open_next():
             pass
-        self._queue.offer(self._slots - len(self._running))
 
     def _open_next(self) -> bool:
         ticket = self._queue.peek()
         if ticket is None or not self._fits(ticket):
             return False
-        self._queue.take()
+        self._opening = self._queue.take()
         ticket.times.opened_s = time.monotonic()
         try:
             row = self._engine.open(
@@ -120,9 +134,10 @@ class Loop:
                 echo_logprobs=ticket.echo_logprobs,
             )
         except EdgeError as error:
-            self._end(ticket, Finish.ERROR, error)
+            self._blame(error)
             return True
         self._running.append(Running(ticket, row))
+        self._opening = None
         return True
 
     def _fits(self, ticket: Ticket) -> bool:
@@ -163,10 +178,12 @@ class Loop:
 
     def _close(self, item: Running, finish: Finish, error: EdgeError | None = None) -> None:
         self._running.remove(item)
-        self._engine.close(item.row)
-        self._end(item.ticket, finish, error)
-        spent_s = item.ticket.times.ended_s - item.ticket.times.opened_s
+        spent_s = time.monotonic() - item.ticket.times.opened_s
         self._seconds_per_sequence += _WEIGHT * (spent_s - self._seconds_per_sequence)
+        try:
+            self._engine.close(item.row)
+        finally:
+            self._end(item.ticket, finish, error)
 
     def _end(self, ticket: Ticket, finish: Finish, error: EdgeError | None = None) -> None:
         times = ticket.times
@@ -178,13 +195,13 @@ class Loop:
             prefill_s=times.prefilled_s - times.opened_s if times.prefilled_s else None,
             decode_s=times.ended_s - times.prefilled_s if times.prefilled_s else None,
         )
+        # Before the news goes out: who answers it with a new request must find the slot free.
+        self._queue.offer(self._slots - len(self._running))
         ticket.outbox.put(Event(ticket, finish=finish, error=error))
 
     def _fail_all(self, error: EdgeError) -> None:
         for item in list(self._running):
             self._close(item, Finish.ERROR, error)
-        if error is self._abort:
-            self._end_waiting(error)
 
     def _end_waiting(self, error: EdgeError) -> None:
         while self._queue.peek() is not None:

@@ -43,7 +43,8 @@ class Queue:
 
     def offer(self, free: int) -> None:
         """Tell how many slots stand empty: tickets for those do not count as waiting."""
-        self._free = free
+        with self._changed:
+            self._free = free
 
     def peek(self) -> Ticket | None:
         """The ticket that is next, left in place."""
@@ -51,8 +52,9 @@ class Queue:
             return self._waiting[0] if self._waiting else None
 
     def take(self) -> Ticket:
-        """Remove and return the ticket that is next."""
+        """Remove and return the ticket that is next; it takes one of the free slots."""
         with self._changed:
+            self._free = max(0, self._free - 1)
             return self._waiting.popleft()
 
     def sweep(self, now_s: float) -> list[Ticket]:
