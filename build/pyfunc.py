@@ -42,6 +42,7 @@ _NUMBERS: Final[Mapping[str, tuple[type, float, float]]] = {
 }
 
 Ids: TypeAlias = npt.NDArray[np.int32]
+Params: TypeAlias = dict[str, Any] | None
 invalid = MlflowException.invalid_parameter_value
 
 
@@ -191,8 +192,7 @@ class OnnxChat(PythonModel):
         self._special = special_tokens(folder)
         self._check_format()
         facts = _json(folder / CONFIG_NAME)["model"]
-        eos = facts["eos_token_id"]
-        self._eos = frozenset(eos if isinstance(eos, list) else [eos])
+        self._eos = frozenset(np.atleast_1d(facts["eos_token_id"]).tolist())
         self._context_length = int(facts["context_length"])
         self._vocab_size = int(facts["vocab_size"])
         try:
@@ -202,10 +202,7 @@ class OnnxChat(PythonModel):
             raise MlflowException(f"onnxruntime-genai cannot open the model: {error}") from error
 
     def predict(
-        self,
-        context: PythonModelContext,
-        model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: Params = None
     ) -> list[str]:
         """The answer to every prompt, in order. Raises `MlflowException` for bad input."""
         settings = self._settings.updated(params or {})
@@ -213,10 +210,7 @@ class OnnxChat(PythonModel):
         return ["".join(self._answer(prompt, settings)) for prompt in prompts]
 
     def predict_stream(
-        self,
-        context: PythonModelContext,
-        model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: Params = None
     ) -> Iterator[str]:
         """The answer to one prompt in pieces of whole characters."""
         settings = self._settings.updated(params or {})
@@ -252,16 +246,24 @@ class OnnxChat(PythonModel):
 
     def _as_chat(self, prompt: str) -> str:
         turns = json.dumps([{"role": "user", "content": prompt}])
-        return str(
-            self._tokenizer.apply_chat_template(
-                turns, template_str=self._template, add_generation_prompt=True
-            )
-        )
+        return str(self._tokenizer.apply_chat_template(turns, template_str=self._template))
 
     def _answer(self, prompt: Ids, settings: Settings) -> Iterator[str]:
+        return until_stop(self._pieces(self._tokens(prompt, settings)), settings.stop)
+
+    def _pieces(self, tokens: Iterable[int]) -> Iterator[str]:
+        """Whole characters as they complete; a broken one at the very end as U+FFFD."""
         decode = self._tokenizer.create_stream().decode
-        pieces = (decode(token) for token in self._tokens(prompt, settings))
-        return until_stop(pieces, settings.stop)
+        ids: list[int] = []
+        shown: list[str] = []
+        for token in tokens:
+            ids.append(token)
+            shown.append(decode(token))
+            yield shown[-1]
+        text = "".join(shown)
+        whole = str(self._tokenizer.decode(np.asarray(ids, dtype=np.int32)))
+        if whole.startswith(text):
+            yield whole[len(text) :]
 
     def _tokens(self, prompt: Ids, settings: Settings) -> Iterator[int]:
         """Token ids up to the end of the answer, which is left out."""
