@@ -29,7 +29,10 @@ class Tokenizer(Protocol):
         """The id that stands for an empty prompt; None where the model has none."""
 
     def encode(self, text: str) -> Ids:
-        """Ids of `text`, int32, shape (tokens,). Special tokens in the text become their ids."""
+        """Ids of `text`, int32, shape (tokens,). Special tokens in the text become their ids.
+
+        Raises `InvalidRequest` for text that the model cannot be given.
+        """
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
@@ -71,7 +74,8 @@ class GenaiTokenizer:
         return int(self._tokenizer.bos_token_id)
 
     def encode(self, text: str) -> Ids:
-        """Ids of `text`, int32, shape (tokens,)."""
+        """Ids of `text`, int32, shape (tokens,). Raises `InvalidRequest`."""
+        _check(text)
         return np.asarray(self._tokenizer.encode(text), dtype=np.int32)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -94,6 +98,8 @@ class GenaiTokenizer:
         """Render the chat with the bundle's template."""
         if not self._chat_template:
             raise InvalidRequest("this model has no chat template", param="messages")
+        for message in messages:
+            _check(message.content)
         turns = json.dumps([{"role": m.role, "content": m.content} for m in messages])
         try:
             rendered = self._tokenizer.apply_chat_template(
@@ -113,3 +119,9 @@ class GenaiTokenizer:
         except OSError as error:
             raise InvalidRequest("this model has no tokenizer.json to guide output with") from error
         return Grammars(definition, [int(token) for token in self._tokenizer.eos_token_ids])
+
+
+def _check(text: str) -> None:
+    """The runtime takes C strings: it would cut a text at NUL, and knows no surrogates."""
+    if "\0" in text or not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise InvalidRequest("the prompt holds a NUL character or a lone surrogate")
