@@ -123,5 +123,9 @@ class GenaiTokenizer:
 
 def _check(text: str) -> None:
     """The runtime takes C strings: it would cut a text at NUL, and knows no surrogates."""
-    if "\0" in text or not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+    try:
+        is_whole = b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        is_whole = False
+    if not is_whole:
         raise InvalidRequest("the prompt holds a NUL character or a lone surrogate")
