@@ -60,7 +60,7 @@ def fetch(location: Location, into: Path, progress: Progress) -> Source:
             return _in_place(location, Path(repository.artifact_dir))
         _download(repository, into, progress)
     except (MlflowException, requests.RequestException) as error:
-        detail = scrub.text(str(error)).splitlines()[0]
+        detail = scrub.credentials(str(error)).splitlines()[0]
         raise SourceNotFound(f"the artifact store failed: {detail:.300}") from error
     return Source(into, location.lineage, location.name, is_ours=True)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mlflow
+import requests
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
@@ -20,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from build import address, scrub
 from build.address import LOGGED_MODEL_ID, Local, Logged, OfRun, Registered, Remote, Stored
-from build.catalogue import Catalogue, is_absent
+from build.catalogue import Catalogue
 from build.errors import SourceNotFound
 from build.options import Stores
 from edge.bundle import Lineage
@@ -76,6 +77,7 @@ class _Search:
     """The look-ups in one pair of stores."""
 
     def __init__(self, stores: Stores) -> None:
+        self._stores = stores
         self._client = MlflowClient(stores.tracking_uri, stores.registry_uri)
         self._known = Catalogue(self._client)
 
@@ -138,6 +140,12 @@ class _Search:
         return Location(f"{run.info.artifact_uri.rstrip('/')}/{target.name}", lineage, target.name)
 
     def _stored(self, uri: str) -> Location:
+        tracking = self._stores.tracking_uri
+        if uri.startswith("mlflow-artifacts:") and not tracking.startswith(("http:", "https:")):
+            raise SourceNotFound(
+                "mlflow-artifacts: is read through a tracking server, but the tracking URI is "
+                f"{scrub.credentials(tracking)}; say --tracking-uri http://..."
+            )
         match = LOGGED_MODEL_ID.search(uri)
         found = self._logged_or_none(match[0]) if match else None
         if found is not None:
@@ -174,15 +182,18 @@ def _asking(stores: Stores) -> Iterator[None]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(stores.timeout_s))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", _BACKOFF_FACTOR)
-    where = scrub.text(stores.tracking_uri)
+    where = f"MLflow at {scrub.credentials(stores.tracking_uri)}"
     try:
         yield
     except MlflowException as error:
-        reason = "not found" if is_absent(error) else "no usable answer"
-        detail = scrub.text(str(error)).splitlines()[0]
-        raise SourceNotFound(f"MLflow at {where}: {reason}: {detail:.300}") from error
+        if isinstance(error.__context__, requests.ConnectionError | requests.Timeout):
+            raise SourceNotFound(
+                f"{where} cannot be reached (--timeout {stores.timeout_s})"
+            ) from error
+        detail = scrub.credentials(str(error)).splitlines()[0]
+        raise SourceNotFound(f"{where}: {detail:.300}") from error
     except SQLAlchemyError as error:
-        raise SourceNotFound(f"MLflow at {where}: the database cannot be read") from error
+        raise SourceNotFound(f"{where}: the database cannot be read") from error
 
 
 def _check_database(uri: str) -> None:
@@ -192,6 +203,6 @@ def _check_database(uri: str) -> None:
     database = make_url(uri).database
     if database and not Path(database).is_file():
         raise SourceNotFound(
-            f"there is no MLflow store at {scrub.text(uri)}; set MLFLOW_TRACKING_URI or say "
+            f"there is no MLflow store at {scrub.credentials(uri)}; set MLFLOW_TRACKING_URI or say "
             "--tracking-uri"
         )

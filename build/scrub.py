@@ -20,13 +20,17 @@ _WINDOWS_PATH = re.compile(r"(?<![\w/])[A-Za-z]:\\[^\s'\",;]+")
 _DROPPED_TAGS = ("mlflow.log-model.history", "mlflow.modelVersions")
 
 
+def credentials(value: str) -> str:
+    """`value` without user info in URLs and secret query values: fit for the caller's terminal."""
+    return _SECRET_QUERY.sub(r"\1***", _USERINFO.sub("", value))
+
+
 def text(value: str) -> str:
-    """`value` without user info in URLs, secret query values and absolute paths.
+    """`value` without credentials and absolute paths: fit to be published.
 
     A path shrinks to its last part: `/home/me/train.py` to `train.py`.
     """
-    value = _USERINFO.sub("", value)
-    value = _SECRET_QUERY.sub(r"\1***", value)
+    value = credentials(value)
     value = _FILE_URI.sub(lambda match: PurePosixPath(match[1]).name, value)
     value = _WINDOWS_PATH.sub(lambda match: PureWindowsPath(match[0]).name, value)
     return _UNIX_PATH.sub(lambda match: PurePosixPath(match[0]).name, value)

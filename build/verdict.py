@@ -40,7 +40,7 @@ class Verdict:
             entries: list[str] = getattr(self.findings, name)
             if entries:
                 lines += ["", f"{title}:", *(f"  - {entry}" for entry in entries)]
-        lines += ["", "verdict: " + ("good" if self.is_good else "cannot be served")]
+        lines += ["", "verdict: " + ("good" if self.is_good else "cannot be sealed")]
         return "\n".join(lines)
 
     def as_json(self) -> str:
