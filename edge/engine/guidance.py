@@ -16,6 +16,9 @@ from edge.generation import Guidance
 
 Mask = npt.NDArray[np.bool_]
 _CACHED_GRAMMARS = 64
+# Between two JSON tokens: a space, or a line break with its indentation. Where any whitespace is
+# allowed, small models fall into writing nothing else.
+_JSON_SPACING = {"whitespace_pattern": r" ?|\n {0,16}"}
 
 
 class Matcher:
@@ -88,13 +91,14 @@ def _grammar(guidance: Guidance) -> str:
     compilers = llguidance.LLMatcher
     match guidance.kind:
         case "json_object":
-            return str(compilers.grammar_from_json_schema('{"type": "object"}'))
+            schema = '{"type": "object"}'
+            return str(compilers.grammar_from_json_schema(schema, defaults=_JSON_SPACING))
         case "regex":
             return str(compilers.grammar_from_regex(guidance.source))
         case "lark":
             return str(compilers.grammar_from_lark(guidance.source))
     try:
-        return str(compilers.grammar_from_json_schema(guidance.source))
+        return str(compilers.grammar_from_json_schema(guidance.source, defaults=_JSON_SPACING))
     except ValueError as error:
         raise InvalidRequest(
             f"the json_schema cannot be read: {error}", param="response_format"
