@@ -55,7 +55,7 @@ def genai_loader(bundle: Bundle, settings: Settings) -> Loader:
         model = genai.load(folder, threads=engine_threads(settings), spin=settings.spin)
         limits = genai.limits(bundle.manifest, folder)
         engine = genai.GenaiEngine(model, limits, prefill_chunk_ms=settings.prefill_chunk_ms)
-        tokenizer = GenaiTokenizer(model, folder, bundle.manifest.chat_template)
+        tokenizer = GenaiTokenizer(folder, bundle.manifest.chat_template)
         return Loaded(engine, tokenizer)
 
     return load

@@ -1,8 +1,9 @@
 """Any onnxruntime-genai decoder model behind the Engine protocol, one Generator a row.
 
-The Python binding holds the interpreter during every model call, so prompts go in by chunks
-whose length is steered towards `prefill_chunk_ms`. Tokens are sampled in numpy from the
-logits, which gives every model the whole set of sampling settings and log-probabilities.
+Model calls release the interpreter (`oga.py`). Prompts go in by chunks whose length is steered
+towards `prefill_chunk_ms`, so that running rows and cancels never wait for a whole prompt.
+Tokens are sampled in numpy from the logits, which gives every model the whole set of sampling
+settings and log-probabilities.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import onnxruntime_genai as og
 
 from edge.bundle import Manifest
+from edge.engine import oga
 from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
 from edge.engine.pace import Pace
 from edge.engine.sampling import Logits, Sampler, score
@@ -30,7 +31,7 @@ class GenaiRow:
     """A sequence: its generator, the tokens the model has not seen yet, and its sampler."""
 
     def __init__(
-        self, generator: og.Generator, prompt: Ids, sampler: Sampler, kv_bytes: int, echo: int
+        self, generator: oga.Generator, prompt: Ids, sampler: Sampler, kv_bytes: int, echo: int
     ) -> None:
         """`echo` is -1, or how many alternatives to report for each token of the prompt."""
         self.generator = generator
@@ -86,14 +87,13 @@ class GenaiRow:
         return choice
 
     def _logits(self) -> Logits:
-        logits: Logits = self.generator.get_logits()[0, -1]
-        return logits
+        return self.generator.logits()
 
 
 class GenaiEngine:
     """An onnxruntime-genai model; owned by the scheduler's thread."""
 
-    def __init__(self, model: og.Model, limits: Limits, *, prefill_chunk_ms: int) -> None:
+    def __init__(self, model: oga.Model, limits: Limits, *, prefill_chunk_ms: int) -> None:
         self._model = model
         self._limits = limits
         self._pace = Pace(prefill_chunk_ms / 1000)
@@ -119,13 +119,13 @@ class GenaiEngine:
                 param="logit_bias",
             )
         length = len(prompt) + max_tokens
-        params = og.GeneratorParams(self._model)
-        # Without a seed the runtime draws 624 words of hardware entropy: 15 ms where that is
-        # slow. Its own random state is never used, since sampling happens in numpy.
-        params.set_search_options(max_length=length, num_beams=1, batch_size=1, random_seed=0)
         try:
-            generator = og.Generator(self._model, params)
-        except RuntimeError as error:
+            # Without a seed the runtime draws 624 words of hardware entropy: 15 ms where that is
+            # slow. Its own random state is never used, since sampling happens in numpy.
+            generator = oga.Generator(
+                self._model, max_length=length, num_beams=1, batch_size=1, random_seed=0
+            )
+        except oga.OgaError as error:
             raise _failure("the runtime could not reserve a sequence", error) from error
         return GenaiRow(
             generator,
@@ -153,7 +153,7 @@ class GenaiEngine:
             return self._prefill(row) if row.is_prefilling else row.decode()
         except EngineFailed as error:
             return Step(error=error)
-        except RuntimeError as error:
+        except oga.OgaError as error:
             return Step(error=_failure("the runtime failed on this request", error))
 
     def _prefill(self, row: GenaiRow) -> Step:
@@ -163,15 +163,15 @@ class GenaiEngine:
         return step
 
     def close(self, row: Row) -> None:
-        """Drop the row's generator, and with it its KV memory."""
-        del cast(GenaiRow, row).generator
+        """Free the row's generator, and with it its KV memory."""
+        cast(GenaiRow, row).generator.close()
 
     def shutdown(self) -> None:
         """Release the model."""
-        del self._model
+        self._model.close()
 
 
-def load(folder: Path, *, threads: int, spin: bool) -> og.Model:
+def load(folder: Path, *, threads: int, spin: bool) -> oga.Model:
     """Load the model in `folder` with `threads` intra-op threads; `spin` lets idle ones spin.
 
     Raises `StartupError` with the runtime's own words.
@@ -180,11 +180,10 @@ def load(folder: Path, *, threads: int, spin: bool) -> og.Model:
         "intra_op_num_threads": threads,
         "session.intra_op.allow_spinning": str(int(spin)),
     }
+    overlay = json.dumps({"model": {"decoder": {"session_options": session}}})
     try:
-        config = og.Config(str(folder))
-        config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
-        return og.Model(config)
-    except RuntimeError as error:
+        return oga.Model(folder, overlay)
+    except oga.OgaError as error:
         raise StartupError([f"model: the runtime cannot load it: {error}"]) from error
 
 
@@ -200,7 +199,7 @@ def limits(manifest: Manifest, folder: Path) -> Limits:
     )
 
 
-def _failure(message: str, cause: RuntimeError) -> EngineFailed:
+def _failure(message: str, cause: oga.OgaError) -> EngineFailed:
     # The runtime's words may hold paths: they go to the log, not to the client.
     _log.error("runtime failure", extra={"error": str(cause)})
     return EngineFailed(message)

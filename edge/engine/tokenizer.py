@@ -13,7 +13,7 @@ import onnxruntime_genai as og
 
 from edge.engine.base import Constraint, Ids
 from edge.engine.guidance import Grammars
-from edge.errors import InvalidRequest
+from edge.errors import InvalidRequest, StartupError
 from edge.generation import Guidance, Message
 
 
@@ -53,9 +53,17 @@ class Tokenizer(Protocol):
 class GenaiTokenizer:
     """The tokenizer of an onnxruntime-genai model folder."""
 
-    def __init__(self, model: og.Model, folder: Path, chat_template: str) -> None:
-        """`chat_template` is the bundle's Jinja template; empty where the model has none."""
-        self._tokenizer = og.Tokenizer(model)
+    def __init__(self, folder: Path, chat_template: str) -> None:
+        """`chat_template` is the bundle's Jinja template; empty where the model has none.
+
+        Raises `StartupError`.
+        """
+        try:
+            self._tokenizer = og.Tokenizer(str(folder))
+        except RuntimeError as error:
+            raise StartupError(
+                [f"model: the runtime cannot load its tokenizer: {error}"]
+            ) from error
         self._definition = folder / "tokenizer.json"
         self._chat_template = chat_template
 
