@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Protocol
 
 from build import telemetry
 from build.demo import layout
@@ -89,6 +90,13 @@ class Result:
         return low + endless
 
 
+class Answers(Protocol):
+    """Whatever goes on after a prompt."""
+
+    def answer(self, text: str) -> Answer:
+        """Go on after `text` to the end of the answer."""
+
+
 class Respondent:
     """An exported model that answers greedily."""
 
@@ -109,6 +117,12 @@ class Respondent:
 
     def answer(self, text: str) -> Answer:
         """Go on after `text`, which carries its own marks, to the end of the answer."""
+        said = self.say(text)
+        ended = said[-1] in self.tokenizer.eos_token_ids
+        return Answer(self.tokenizer.decode(said), len(said), ended)
+
+    def say(self, text: str) -> list[int]:
+        """The token ids that follow `text`, the end of the answer included."""
         prompt = self.tokenizer.encode(text)
         params = self.runtime.GeneratorParams(self.model)
         params.set_search_options(do_sample=False, max_length=len(prompt) + ANSWER_TOKENS)
@@ -118,8 +132,7 @@ class Respondent:
         while not generator.is_done():
             generator.generate_next_token()
             said += generator.get_next_tokens().tolist()
-        ended = said[-1] in self.tokenizer.eos_token_ids
-        return Answer(self.tokenizer.decode(said), len(said), ended)
+        return said
 
 
 def prompt(chat: Chat) -> str:
@@ -129,7 +142,7 @@ def prompt(chat: Chat) -> str:
     return "".join(text for text, _ in parts[:last])
 
 
-def evaluate(respondent: Respondent, asked: Iterable[Question]) -> Result:
+def evaluate(respondent: Answers, asked: Iterable[Question]) -> Result:
     """Put every question and count the right answers by group, in the order of the groups."""
     scores: dict[str, Score] = {}
     misses: list[Miss] = []

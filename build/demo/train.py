@@ -34,7 +34,7 @@ class Recipe:
 
     shape: Shape = field(default_factory=Shape)
     seed: int = 1
-    windows: int = 44
+    windows: int = 28
     tokenizer_chats: int = 60_000
     batch_tokens: int = 4096
     longest_chat: int = 768
