@@ -53,9 +53,26 @@ class Worker(ThreadWorker):
         super().run()
         self.app.wired.close()
 
+    def handle(self, conn: Any) -> Any:
+        """Serve a request, and those that were read from the socket together with it.
+
+        The base class would wait for the socket to become readable, which it never does for a
+        request that came in while the unread body of the one before was being drained.
+        """
+        while True:
+            outcome = super().handle(conn)
+            if outcome is not True or not _has_read_ahead(conn):
+                return outcome
+
     def _close_idle(self) -> None:
         for connection in (*self.keepalived_conns, *self.pending_conns):
             connection.timeout = 0
+
+
+def _has_read_ahead(conn: Any) -> bool:
+    ahead = conn.parser.unreader.take_buffered()
+    conn.parser.unreader.unread(ahead)
+    return bool(ahead)
 
 
 class JsonLogger(Logger):

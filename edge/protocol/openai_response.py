@@ -35,13 +35,14 @@ class Answer(Protocol):
 class Envelope:
     """What every body of one answer repeats.
 
-    `created` is in seconds since 1970, `logprobs` as in `generation.Sampling`.
+    `created` is in seconds since 1970, `logprobs` as in `generation.Sampling`; `fingerprint` is
+    None for a model without a bundle.
     """
 
     id: str
     created: int
     model: str
-    fingerprint: str
+    fingerprint: str | None
     logprobs: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 

@@ -114,7 +114,7 @@ def _envelope(appliance: Appliance, door: Door, call: Call) -> Envelope:
         id=door.id_prefix + uuid.uuid4().hex,
         created=int(time.time()),
         model=appliance.manifest.name,
-        fingerprint=f"fp_{appliance.bundle_sha256[:10]}",
+        fingerprint=f"fp_{appliance.bundle_sha256[:10]}" if appliance.bundle_sha256 else None,
         logprobs=call.request.sampling.logprobs,
         metadata=call.metadata,
     )
