@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import flask
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from edge import __version__
+from edge.metrics import Metrics
 from edge.web.appliance import Appliance
 
 
@@ -30,14 +34,25 @@ def blueprint(appliance: Appliance) -> flask.Blueprint:
 
     @routes.get("/metrics")
     def metrics() -> flask.Response:
-        encode, content_type = choose_encoder(flask.request.headers.get("Accept", ""))
-        return flask.Response(encode(appliance.metrics.exposed), content_type=content_type)
+        body, content_type = _exposition(appliance.metrics)
+        return flask.Response(body, content_type=content_type)
 
     @routes.get("/v1/version")
     def version() -> flask.Response:
         return flask.jsonify(describe(appliance))
 
     return routes
+
+
+def _exposition(metrics: Metrics) -> tuple[bytes, str]:
+    """The metrics as the scraper wants them, in OpenMetrics or the Prometheus text format."""
+    encode, content_type = choose_encoder(flask.request.headers.get("Accept", ""))
+    if not content_type.startswith("application/openmetrics-text"):
+        return encode(metrics.exposed), content_type
+    # The library's default escaping would turn the colons of counters into underscores.
+    write: Callable[..., bytes] = openmetrics.generate_latest
+    text = write(metrics.exposed, escaping=openmetrics.ALLOWUTF8)
+    return text, openmetrics.CONTENT_TYPE_LATEST
 
 
 def describe(appliance: Appliance) -> dict[str, object]:
