@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 REQUIRED = ("mlflow", "onnxruntime-genai", "onnxruntime", "numpy")
-EXAMPLE = {"prompt": ["What is the capital of Spain?"]}
+EXAMPLE_PROMPT = "What is the capital of Spain?"
 EXAMPLE_PARAMS = {"max_tokens": 32, "temperature": 0.0}
 
 
@@ -31,6 +32,11 @@ def signature() -> ModelSignature:
         outputs=Schema([ColSpec("string")]),
         params=ParamSchema(params),
     )
+
+
+def example() -> tuple[pd.DataFrame, dict[str, int | float]]:
+    """The input example: one row of `prompt`, and params; a scoring body in split form."""
+    return pd.DataFrame({"prompt": [EXAMPLE_PROMPT]}), dict(EXAMPLE_PARAMS)
 
 
 def requirements() -> list[str]:

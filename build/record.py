@@ -109,7 +109,7 @@ def _log(entry: Entry) -> ModelInfo:
         python_model=str(MODEL_CODE),
         artifacts={ARTIFACT: str(entry.folder)},
         signature=interface.signature(),
-        input_example=(interface.EXAMPLE, interface.EXAMPLE_PARAMS),
+        input_example=interface.example(),
         model_config=dict(entry.config),
         pip_requirements=interface.requirements(),
         params=dict(entry.params),
