@@ -33,7 +33,8 @@ class Failed(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the steps: 0 after a drained end, 1 when one failed, 130 interrupted before serving."""
     args = parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs deaf to SIGINT
+        signal.signal(number, interrupt)
     try:
         port = claim_port(args.host, args.port)
         state = args.state.resolve()
@@ -76,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM ends the run as Ctrl-C does."""
+    """SIGTERM ends the run as Ctrl-C does, also where Python left SIGINT ignored."""
     raise KeyboardInterrupt
 
 
@@ -114,7 +115,9 @@ def enroll(state: Path) -> tuple[str, Mapping[str, str]]:
 
 def export(uri: str, bundle: Path, environment: Mapping[str, str]) -> Path:
     """Export `uri` to the folder `bundle`; returns it."""
-    step([sys.executable, "-m", "build", "export", uri, "--out", str(bundle)], environment)
+    step(
+        [sys.executable, "-m", "build", "export", uri, "--out", str(bundle), "--force"], environment
+    )
     return bundle
 
 
