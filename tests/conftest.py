@@ -27,6 +27,14 @@ def repository() -> Path:
     return Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="session")
+def demo_model(repository: Path) -> Path:
+    """The folder of the model in the box."""
+    folder = repository / "build" / "demo" / "model"
+    is_there = (folder / "genai_config.json").is_file()
+    return folder if is_there else Path(os.environ["PHIAL_TEST_MODEL"])
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a skip is a failure: it means that a tool or a model is missing there."""
