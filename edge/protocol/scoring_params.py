@@ -54,18 +54,19 @@ def _value(given: Mapping[str, Any], param: Param) -> Any:
     if not param.is_list:
         return _scalar(value, param.type)
     if not isinstance(value, list):
-        raise ValueError(f"{_found(value)}, expected a list of {_noun(param.type)}")
+        raise ValueError(f"{_found(value)}, expected a list of {_plural(param.type)}")
     return [_scalar(item, param.type) for item in value]
 
 
 def _scalar(value: object, type_name: str) -> Any:
     if value is None:
         return None
-    convert = _CONVERTERS.get(type_name)
+    if type_name not in _CONVERTERS:
+        return value
     try:
-        return value if convert is None else convert(value)
+        return _CONVERTERS[type_name](value)
     except (TypeError, OverflowError):
-        raise ValueError(f"{_found(value)}, expected {_noun(type_name)}") from None
+        raise ValueError(f"{_found(value)}, expected {_NOUNS[type_name][0]}") from None
 
 
 def _whole(value: object) -> int:
@@ -101,17 +102,17 @@ _CONVERTERS: Mapping[str, Callable[[object], Any]] = {
     "boolean": _truth,
 }
 _NOUNS = {
-    "long": "a whole number",
-    "integer": "a whole number",
-    "double": "a number",
-    "float": "a number",
-    "string": "a string",
-    "boolean": "true or false",
+    "long": ("a whole number", "whole numbers"),
+    "integer": ("a whole number", "whole numbers"),
+    "double": ("a number", "numbers"),
+    "float": ("a number", "numbers"),
+    "string": ("a string", "strings"),
+    "boolean": ("true or false", "booleans"),
 }
 
 
-def _noun(type_name: str) -> str:
-    return _NOUNS.get(type_name, f"a value of type {type_name}")
+def _plural(type_name: str) -> str:
+    return _NOUNS.get(type_name, ("", "values"))[1]
 
 
 def _found(value: object) -> str:

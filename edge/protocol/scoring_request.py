@@ -17,8 +17,8 @@ MAX_TEMPERATURE = 100.0
 MAX_PENALTY = 100.0
 MAX_SAMPLES = 128
 # Names under which a params schema may declare a setting, beside the setting's own.
-_ALIASES = {"max_new_tokens": "max_tokens"}
-_UNDERSTOOD = frozenset(
+ALIASES = {"max_new_tokens": "max_tokens"}
+SETTINGS = frozenset(
     (
         *("max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "n", "stream"),
         *("repetition_penalty", "presence_penalty", "frequency_penalty"),
@@ -57,8 +57,8 @@ def _settings(params: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
     defaults = {param.name: param.default for param in manifest.signature.params}
     settings = {}
     for name, value in params.items():
-        setting = _ALIASES.get(name, name)
-        if setting in _UNDERSTOOD:
+        setting = ALIASES.get(name, name)
+        if setting in SETTINGS:
             settings[setting] = value
         elif value is not None and value != defaults.get(name):
             raise InvalidRequest(
