@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.engine.base import Choice, Constraint, Ids
+from edge.errors import EngineFailed
 from edge.generation import Sampling
 
 Logits = npt.NDArray[np.float32]
@@ -40,7 +41,8 @@ class Sampler:
         """Sample from float32 logits of shape (vocab,). The array is not changed.
 
         Log-probabilities are those of the model's own distribution, before any of the
-        settings above. Raises `EngineFailed` where the grammar runs into a limit.
+        settings above. Raises `EngineFailed` where the grammar runs into a limit or no token is
+        left, be it by the grammar or because the logits are no numbers.
         """
         adjusted = logits if self._is_plain else self._adjust(logits.copy())
         token = self._draw(adjusted)
@@ -69,8 +71,12 @@ class Sampler:
 
     def _draw(self, logits: Logits) -> int:
         sampling = self._sampling
+        best = int(logits.argmax())
+        # NaN wins every argmax, and -inf only where no token is left.
+        if not np.isfinite(logits[best]):
+            raise EngineFailed("the model gave no token that may follow")
         if sampling.temperature == 0 or sampling.top_k == 1:
-            return int(logits.argmax())
+            return best
         tokens, weights = candidates(logits, sampling)
         edges = np.cumsum(weights)
         place = np.searchsorted(edges, self._random.random() * edges[-1], side="right")
@@ -85,7 +91,8 @@ def candidates(
     Both have shape (candidates,), most likely first where top-k or top-p is set. Weights are
     exp((logit - max) / temperature), so that tiny temperatures do not overflow.
     """
-    scaled = (logits.astype(np.float64) - float(logits.max())) / sampling.temperature
+    with np.errstate(over="ignore"):
+        scaled = (logits.astype(np.float64) - float(logits.max())) / sampling.temperature
     weights = np.exp(scaled)
     if sampling.top_k <= 0 and sampling.top_p >= 1:
         tokens = np.arange(len(weights))
