@@ -80,7 +80,8 @@ def test_a_prompt_model_takes_neither_messages_nor_input(body: object) -> None:
 
 @pytest.mark.parametrize("prompt", [None, 5, True, ["a"], ["a", "b"], {"0": "a"}])
 def test_an_unwrapped_prompt_is_one_string(prompt: object) -> None:
-    for neighbour in (None, [1, 2], {}):
+    neighbours: list[object] = [None, [1, 2], {}]
+    for neighbour in neighbours:
         with pytest.raises(InvalidRequest, match="expected a string"):
             parse({"prompt": prompt, "x": neighbour})
 
