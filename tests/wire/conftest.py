@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
 
 from edge import bundle
 
@@ -124,6 +125,20 @@ def model_bundle(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def model(serve: Serve, model_bundle: Path) -> Served:
     """A real model, shared by the tests that only talk to it."""
     return serve("--bundle", str(model_bundle))
+
+
+@pytest.fixture(scope="session")
+def client(echo: Served) -> Iterator[OpenAI]:
+    """The official client of the scripted model; it does not retry."""
+    with OpenAI(base_url=f"{echo.url}/v1", api_key="none", max_retries=0) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def talker(model: Served) -> Iterator[OpenAI]:
+    """The official client of the real model; it does not retry."""
+    with OpenAI(base_url=f"{model.url}/v1", api_key="none", max_retries=0) as one:
+        yield one
 
 
 def _manifest(folder: Path) -> bundle.Manifest:

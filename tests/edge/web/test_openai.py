@@ -1,132 +1,21 @@
-"""The OpenAI routes on the real service, scheduler and scripted engine, without a socket."""
+"""The OpenAI routes that generate: answers, streams, refusals, failures midway."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 
-import flask
 import pytest
 
-from edge import errors, service
-from edge.admission import Rules
-from edge.bundle import Lineage
+from edge import errors
 from edge.config import Settings
 from edge.engine import scripted
-from edge.engine.scripted import ByteTokenizer, EchoEngine
+from edge.engine.scripted import EchoEngine
 from edge.errors import EdgeError
-from edge.metrics import Metrics
-from edge.scheduler.loop import Loop
-from edge.scheduler.queue import Queue
-from edge.web import failures, openai
-from edge.web.appliance import Appliance
-from edge.web.departure import Departures
+from edge.web import failures
 
-MANIFEST = replace(
-    scripted.manifest("echo"),
-    name="phi3",
-    lineage=Lineage(model_name="phi3", model_version="3", alias="champion"),
-)
 CHAT = "/v1/chat/completions"
 TEXT = "/v1/completions"
-
-
-class Watches(Departures):
-    """Counts the watches that have not ended; there is no socket to watch here."""
-
-    def __init__(self):
-        self.open = 0
-
-    def start(self, on_leave):
-        self.open += 1
-        return self._end_one
-
-    def _end_one(self):
-        self.open -= 1
-
-
-class Bench:
-    """An appliance whose parts a test can reach."""
-
-    def __init__(self, engine=None, *, queue=32, slots=4, is_attached=True, settings=None):
-        self.engine = engine or EchoEngine()
-        self.metrics = Metrics("phi3")
-        self.queue = Queue(queue)
-        self.loop = Loop(self.engine, self.queue, self.metrics, slots=slots, kv_limit_bytes=1 << 40)
-        self.service = service.Service(self.metrics, failures.status_of)
-        if is_attached:
-            self.attach()
-        self.departures = Watches()
-        self.app = self._app(settings or Settings())
-
-    def attach(self):
-        rules = Rules(
-            tokenizer=ByteTokenizer(),
-            limits=self.engine.limits,
-            defaults=MANIFEST.generation,
-            kv_limit_bytes=1 << 40,
-            max_rows=16,
-            deadline_s=30.0,
-        )
-        self.loop.start()
-        self.service.attach(service.Backend(rules, self.queue, self.loop))
-
-    def post(self, path, body, **options):
-        options.setdefault("json", body)
-        return self.app.test_client().post(path, **options)
-
-    def chat(self, text="Hello", **body):
-        return self.post(CHAT, {"messages": [{"role": "user", "content": text}], **body})
-
-    def complete(self, prompt="Hello", **body):
-        return self.post(TEXT, {"prompt": prompt, **body})
-
-    def counted(self):
-        """(operation, code) of every request that was counted."""
-        return [
-            (sample.labels["operation"], sample.labels["code"])
-            for metric in self.metrics.registry.collect()
-            for sample in metric.samples
-            if sample.name == "edge_requests_total"
-            for _ in range(int(sample.value))
-        ]
-
-    def _app(self, settings):
-        app = flask.Flask(__name__)
-
-        @app.before_request
-        def name():
-            flask.g.request_id = "req-1"
-
-        app.register_blueprint(
-            openai.blueprint(
-                Appliance(
-                    service=self.service,
-                    manifest=MANIFEST,
-                    bundle_sha256="0123456789abcdef",
-                    settings=settings,
-                    metrics=self.metrics,
-                    departures=self.departures,
-                    is_ready=lambda: True,
-                    to_request=lambda invocation: pytest.fail("not for this API"),
-                    versions={},
-                )
-            )
-        )
-        return app
-
-
-@pytest.fixture
-def bench():
-    made = []
-
-    def make(*args, **options):
-        made.append(Bench(*args, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.queue.close()
 
 
 def events(response):
@@ -317,61 +206,6 @@ def test_a_body_beyond_the_limit(bench):
     response = one.complete("x" * 200)
     assert response.status_code == 413
     assert "100 bytes" in response.get_json()["error"]["message"]
-
-
-@pytest.mark.parametrize("name", ["phi3", "phi3:3", "phi3@champion", "models:/phi3/3"])
-def test_the_model_answers_to_its_names(bench, name):
-    one = bench()
-    assert one.chat(model=name).get_json()["model"] == "phi3"
-    assert one.app.test_client().get(f"/v1/models/{name}").get_json()["id"] == name
-
-
-def test_another_model_is_not_found(bench):
-    one = bench()
-    for response in (one.chat(model="gpt-4"), one.app.test_client().get("/v1/models/gpt-4")):
-        assert response.status_code == 404
-        assert response.get_json()["error"]["code"] == "model_not_found"
-
-
-def test_the_listing_names_the_model_that_answers(bench):
-    one = bench()
-    (entry,) = one.app.test_client().get("/v1/models").get_json()["data"]
-    assert one.chat(model=entry["id"]).get_json()["model"] == entry["id"]
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/v1/nothing"), ("POST", "/v1/embeddings"), ("GET", "/v1/"), ("PUT", "/v1/a/b/c")],
-)
-def test_unknown_routes(bench, method, path):
-    response = bench().app.test_client().open(path, method=method)
-    assert response.status_code == 404
-    body = response.get_json()["error"]
-    assert body["code"] == "unknown_url"
-    assert method in body["message"]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "allow"),
-    [
-        ("GET", CHAT, "POST"),
-        ("DELETE", TEXT, "POST"),
-        ("POST", "/v1/models", "GET"),
-        ("DELETE", "/v1/models/phi3", "GET"),
-    ],
-)
-def test_wrong_methods(bench, method, path, allow):
-    response = bench().app.test_client().open(path, method=method)
-    assert response.status_code == 405
-    assert response.headers["Allow"] == allow
-    assert response.get_json()["error"]["code"] == "method_not_supported"
-
-
-def test_errors_are_counted_under_their_operation(bench):
-    one = bench()
-    one.complete(temperature=9)
-    one.app.test_client().get("/v1/models/gpt-4")
-    assert sorted(one.counted()) == [("models", "404"), ("text_completion", "400")]
 
 
 def test_every_kind_of_error_has_openais_shape():
