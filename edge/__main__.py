@@ -83,7 +83,8 @@ def _overrides(options: argparse.Namespace) -> dict[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     settings = "\n".join(
-        f"  {name} (default {default})\n      {doc}" for name, default, doc in config.describe()
+        f"  {name}{default and f' (default {default})'}\n      {doc}"
+        for name, default, doc in config.describe()
     )
     parser = argparse.ArgumentParser(
         prog="python -m edge",

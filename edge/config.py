@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -198,16 +198,17 @@ def variable(name: str) -> str:
 
 
 def describe() -> list[tuple[str, str, str]]:
-    """Every setting as (variable, default as written in the environment, description)."""
+    """Every setting as (variable, default as written in the environment or "", description)."""
     return [
-        (variable(item.name), _written(item.default), cast(str, item.metadata["doc"]))
+        (variable(item.name), _written(item), cast(str, item.metadata["doc"]))
         for item in fields(Settings)
     ]
 
 
-def _written(default: object) -> str:
+def _written(item: Field[Any]) -> str:
+    default = item.default
     if default is None:
-        return "auto"
+        return "" if item.metadata["parse"] is Path else "auto"
     if isinstance(default, bool):
         return str(int(default))
     if isinstance(default, tuple):
