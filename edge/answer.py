@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.engine.base import Choice
 from edge.engine.tokenizer import Tokenizer
@@ -58,11 +58,12 @@ class Answering:
             yield from self._extend(event.choice)
         elif event.finish is not None:
             self.finish = event.finish
-            yield self._delta(self.text.finish(), event.finish)
+            yield self._delta(self._behind_echo(self.text.finish()), event.finish)
 
     def _extend(self, choice: Choice) -> Iterator[Delta]:
         self.tokens += 1
-        piece = self.text.push(choice.token, self._scored(choice, self._offset + self.text.length))
+        scored = self._scored(choice, self.text.length)
+        piece = self._behind_echo(self.text.push(choice.token, scored))
         if self.text.is_stopped:
             self.finish = Finish.STOP
             self.ticket.cancel()
@@ -78,6 +79,11 @@ class Answering:
             offset += len(stream(choice.token))
         self._offset = len(text)
         return self._delta(Piece(text, tuple(score for score in scores if score)), None)
+
+    def _behind_echo(self, piece: Piece) -> Piece:
+        """The same piece with offsets that count the echoed prompt."""
+        scores = (replace(one, offset=one.offset + self._offset) for one in piece.logprobs)
+        return Piece(piece.text, tuple(scores))
 
     def _delta(self, piece: Piece, finish: Finish | None) -> Delta:
         return Delta(self.ticket.index, piece.text, piece.logprobs, finish)

@@ -70,6 +70,21 @@ def test_echo_comes_before_the_answer_with_scores(bench):
     assert choice["logprobs"]["text_offset"][-1] == 2
 
 
+@pytest.mark.parametrize("echo", [False, True])
+def test_scores_in_a_stream_come_with_their_text(bench, echo):
+    data = events(bench().complete("some", max_tokens=4, echo=echo, logprobs=1, stream=True))
+    offset = 0
+    for chunk in data[:-1]:
+        (choice,) = chunk["choices"]
+        assert "".join(choice["logprobs"]["tokens"]) == choice["text"]
+        for token, place in zip(
+            choice["logprobs"]["tokens"], choice["logprobs"]["text_offset"], strict=True
+        ):
+            assert place == offset
+            offset += len(token)
+    assert offset == (8 if echo else 4)
+
+
 def test_a_chat_stream(bench):
     data = events(bench().chat("ok", stream=True, stream_options={"include_usage": True}))
     assert data[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
