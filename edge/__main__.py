@@ -48,6 +48,7 @@ def _server(settings: Settings, script: Script | None) -> Callable[[], None]:
         if settings.bundle is None:
             raise StartupError(["no bundle: pass --bundle DIR or set EDGE_BUNDLE"])
         opened = bundle.read(settings.bundle, verify=settings.verify)
+    config.api_keys(settings)
     _check_address(settings)
 
     from edge.gunicorn_conf import Server

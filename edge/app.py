@@ -6,14 +6,10 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import flask
-from werkzeug.exceptions import HTTPException
-
-from edge import __version__, loading
+from edge import __version__, config, loading
 from edge.bundle import Bundle, Manifest
 from edge.config import Settings
 from edge.engine import scripted
@@ -25,14 +21,13 @@ from edge.metrics import Metrics
 from edge.protocol import scoring_echo, scoring_request
 from edge.protocol.scoring import Invocation
 from edge.service import Backend, Service
-from edge.web import access, failures, openai, operations, scoring
+from edge.web import failures, site
 from edge.web.appliance import Appliance
 from edge.web.departure import Departures
 
 _log = logging.getLogger(__name__)
 # gunicorn's status for an application that cannot be loaded: the arbiter gives up at once.
 LOAD_FAILED = 4
-_REQUEST_ID_MOST = 128
 _STOP_S = 2.0
 
 
@@ -56,7 +51,10 @@ class App:
         self._service = Service(self._metrics, failures.status_of, log_prompts=settings.log_prompts)
         self._backend: Backend | None = None
         self._is_draining = False
-        self.wsgi: Callable[..., Iterable[bytes]] = self._flask()
+        appliance = self._appliance()
+        self._metrics.describe_model(_model_facts(appliance))
+        keys = config.api_keys(settings)
+        self.wsgi: Callable[..., Iterable[bytes]] = site.assemble(appliance, keys)
 
     @property
     def is_ready(self) -> bool:
@@ -94,29 +92,12 @@ class App:
             os._exit(LOAD_FAILED)
         self._service.attach(backend)
         self._backend = backend
-        self._metrics.ready.set(1)
+        self._metrics.ready.set(self.is_ready)
 
     def _drain(self, backend: Backend) -> None:
         backend.queue.drain()
         time.sleep(self._settings.drain_s)
         backend.loop.abort(Draining("the appliance is shutting down"))
-
-    def _flask(self) -> flask.Flask:
-        application = flask.Flask("edge", static_folder=None)
-        application.json.sort_keys = False  # type: ignore[attr-defined]
-        appliance = self._appliance()
-        self._metrics.describe_model(_model_facts(appliance))
-        guard = access.guard(access.read_keys(self._settings.api_key_file))
-        for module in (openai, scoring):
-            routes = module.blueprint(appliance)
-            routes.before_request(guard)
-            application.register_blueprint(routes)
-        application.register_blueprint(scoring.health(appliance))
-        application.register_blueprint(operations.blueprint(appliance))
-        application.before_request(_identify)
-        application.after_request(_name_request)
-        application.register_error_handler(HTTPException, _unrouted)
-        return application
 
     def _appliance(self) -> Appliance:
         served = self._served
@@ -168,22 +149,3 @@ def _model_facts(appliance: Appliance) -> dict[str, str]:
         "genai": versions["onnxruntime-genai"],
         "phial": __version__,
     }
-
-
-def _identify() -> None:
-    given = flask.request.headers.get("X-Request-Id", "")
-    is_sane = 0 < len(given) <= _REQUEST_ID_MOST and given.isascii() and given.isprintable()
-    flask.g.request_id = given if is_sane else uuid.uuid4().hex
-
-
-def _name_request(response: flask.Response) -> flask.Response:
-    response.headers["X-Request-Id"] = failures.request_id()
-    return response
-
-
-def _unrouted(error: HTTPException) -> flask.Response:
-    """Unknown paths and methods outside of /v1, in the words of MLflow's server."""
-    response = flask.jsonify({"detail": error.name})
-    response.status_code = error.code or 500
-    response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
-    return response

@@ -187,6 +187,22 @@ def from_process(overrides: Mapping[str, str]) -> Settings:
     return Settings.from_env({**os.environ, **overrides})
 
 
+def api_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys of `EDGE_API_KEY_FILE`, one a line; none where it is not set.
+
+    Raises `StartupError` where the file cannot be read or is empty.
+    """
+    if settings.api_key_file is None:
+        return ()
+    try:
+        keys = tuple(settings.api_key_file.read_bytes().split())
+    except OSError as error:
+        raise StartupError([f"EDGE_API_KEY_FILE cannot be read: {error.strerror}"]) from error
+    if not keys:
+        raise StartupError(["EDGE_API_KEY_FILE holds no key, expected one a line"])
+    return keys
+
+
 def silence_telemetry() -> None:
     """Switch the runtimes' telemetry off; must run before the first import of either."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

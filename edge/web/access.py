@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import flask
 
-from edge.errors import StartupError, Unauthorized
-
-
-def read_keys(path: Path | None) -> tuple[bytes, ...]:
-    """The keys in a file, one a line; raises `StartupError` where there is none."""
-    if path is None:
-        return ()
-    try:
-        lines = path.read_bytes().split()
-    except OSError as error:
-        raise StartupError([f"EDGE_API_KEY_FILE cannot be read: {error.strerror}"]) from error
-    if not lines:
-        raise StartupError(["EDGE_API_KEY_FILE holds no key, expected one a line"])
-    return tuple(lines)
+from edge.errors import Unauthorized
 
 
 def guard(keys: Sequence[bytes]) -> Callable[[], None]:
