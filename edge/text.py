@@ -64,8 +64,8 @@ class Assembler:
             piece = self._extend(whole[len(self._text) :])
             if self.is_stopped:
                 return piece
-            return _joined(piece, self._show(len(self._text)))
-        return self._show(len(self._text))
+            return _joined(piece, self._show(len(self._text), is_last=True))
+        return self._show(len(self._text), is_last=True)
 
     def _extend(self, new: str) -> Piece:
         searched = len(self._text)
@@ -96,14 +96,14 @@ class Assembler:
                     break
         return longest
 
-    def _show(self, end: int) -> Piece:
+    def _show(self, end: int, *, is_last: bool = False) -> Piece:
+        """Release text up to `end` and the tokens that began before it; all where `is_last`."""
         text = self._text[self._shown : end]
         self._shown = max(self._shown, end)
-        if self.is_stopped or end == len(self._text):
-            ready = [entry for entry in self._held if entry.offset < end or not self.is_stopped]
-        else:
-            ready = [entry for entry in self._held if entry.offset < end]
-        self._held = [] if self.is_stopped else self._held[len(ready) :]
+        # A token that starts at `end` has shown nothing yet: half a character, which may turn
+        # out to belong to a stop string.
+        ready = [entry for entry in self._held if is_last or entry.offset < end]
+        self._held = self._held[len(ready) :]
         return Piece(text, tuple(ready))
 
 
