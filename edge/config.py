@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 from edge.errors import StartupError
 
 PREFIX = "EDGE_"
+_ALIKE = 0.7
 Parse = Callable[[str], Any]
 
 
@@ -233,5 +234,6 @@ def _written(item: Field[Any]) -> str:
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+    names = [other.removeprefix(PREFIX) for other in known]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), names, n=1, cutoff=_ALIKE)
+    return f"{name} is not a setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
