@@ -6,6 +6,7 @@ its `docs/ExternalData.md`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from onnx import ModelProto, TensorProto
 
 from build import weights
 from build.findings import Findings
-from build.genai_config import GenaiConfig, leaves
+from build.genai_config import NAME, GenaiConfig, leaves
 
 _BYTES: dict[int, int] = {
     TensorProto.FLOAT: 4,
@@ -85,8 +86,14 @@ def _interface_problems(model: ModelProto, config: GenaiConfig) -> Iterator[str]
         )
     if config.logits not in outputs:
         yield f"{config.decoder} has no output {config.logits!r}; it has {_some(outputs)}"
-    if not _caches(model, config):
+    layers = {layer for layer, _ in _caches(model, config)}
+    if not layers:
         yield f"{config.decoder} has no inputs like {config.key_names!r}: it keeps no KV cache"
+    elif max(layers) >= config.layers:
+        yield (
+            f"{config.decoder} keeps a KV cache of layer {max(layers)}, {NAME} counts "
+            f"{config.layers} layers from 0"
+        )
 
 
 def _weight_problems(folder: Path, decoder: str, files: Mapping[str, int]) -> Iterator[str]:
@@ -99,19 +106,25 @@ def _weight_problems(folder: Path, decoder: str, files: Mapping[str, int]) -> It
             yield f"{name} has {size} bytes, {decoder} needs {needed}: the file is cut short"
 
 
-def _caches(model: ModelProto, config: GenaiConfig) -> list[int]:
-    """The element type of each past key and past value input."""
-    patterns = (config.key_names, config.value_names)
-    layers = range(config.layers)
-    names = {pattern.replace("%d", str(layer)) for pattern in patterns for layer in layers}
-    found = [value for value in model.graph.input if value.name in names]
-    return [value.type.tensor_type.elem_type for value in found]
+def _caches(model: ModelProto, config: GenaiConfig) -> list[tuple[int, int]]:
+    """Layer and element type of each past key and past value input."""
+    patterns = [
+        re.compile(re.escape(name).replace("%d", r"(\d+)"))
+        for name in (config.key_names, config.value_names)
+    ]
+    return [
+        (int(match[1]), value.type.tensor_type.elem_type)
+        for value in model.graph.input
+        for pattern in patterns
+        if (match := pattern.fullmatch(value.name))
+    ]
 
 
 def _kv_bytes(model: ModelProto, config: GenaiConfig) -> int:
     """Bytes of keys and values that one token adds, over the layers that keep them."""
     row = config.kv_heads * config.head_size
-    return sum(row * _BYTES.get(kind, _BYTES[TensorProto.FLOAT]) for kind in _caches(model, config))
+    sizes = (_BYTES.get(kind, _BYTES[TensorProto.FLOAT]) for _, kind in _caches(model, config))
+    return sum(row * size for size in sizes)
 
 
 def _weight_files(model: ModelProto) -> dict[str, int]:
