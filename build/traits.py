@@ -55,9 +55,10 @@ def sizes(folder: Path) -> Traits:
 
 def sentence(traits: Traits) -> str:
     """The traits a reader asks for first, in a line."""
-    millions = int(traits["parameters"]) / 1e6
+    count = int(traits["parameters"])
+    size = f"{count / 1e9:.1f} B" if count >= 1e9 else f"{count / 1e6:.1f} M"
     blocks = f" in blocks of {traits['block_size']}" if traits["block_size"] else ""
     return (
-        f"{traits['model_type']}, {millions:.1f} M parameters, {traits['precision']}{blocks}, "
+        f"{traits['model_type']}, {size} parameters, {traits['precision']}{blocks}, "
         f"context {traits['context_length']}"
     )
