@@ -16,8 +16,6 @@ from edge.generation import Guidance
 
 Mask = npt.NDArray[np.bool_]
 _CACHED_GRAMMARS = 64
-# Small models can fall into endless white space between two JSON tokens.
-_JSON = {"whitespace_pattern": r"[ \t\r\n]{0,16}"}
 # Between two JSON tokens: a space, or a line break with its indentation. Where any whitespace is
 # allowed, small models fall into writing nothing else.
 _JSON_SPACING = {"whitespace_pattern": r" ?|\n {0,16}"}
