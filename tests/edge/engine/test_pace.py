@@ -1,0 +1,40 @@
+"""How long the next prefill chunk is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.engine.pace import Pace
+
+
+def test_the_first_chunk_is_careful():
+    assert Pace(0.1).tokens == 32
+
+
+def test_it_settles_on_the_time_asked_for():
+    pace = Pace(0.1)
+    for _ in range(20):
+        pace.note(pace.tokens, pace.tokens * 0.001)
+    assert pace.tokens == pytest.approx(100, abs=1)
+
+
+def test_it_follows_a_machine_that_slows_down():
+    pace = Pace(0.1)
+    for _ in range(10):
+        pace.note(pace.tokens, pace.tokens * 0.001)
+    before = pace.tokens
+    pace.note(pace.tokens, pace.tokens * 0.01)
+    assert pace.tokens < before
+    for _ in range(30):
+        pace.note(pace.tokens, pace.tokens * 0.01)
+    assert pace.tokens == pytest.approx(10, abs=1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 512), st.floats(0, 100)), max_size=30))
+def test_chunks_stay_within_bounds(notes):
+    pace = Pace(0.1)
+    for tokens, seconds in notes:
+        pace.note(tokens, seconds)
+        assert 8 <= pace.tokens <= 512
