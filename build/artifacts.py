@@ -53,7 +53,10 @@ def _place(folder: Path, item: Artifact) -> Path:
             f"MLmodel: the path of artifact {item.key!r} is {item.path!r}, expected a path inside "
             "the model's folder"
         )
-    return folder / item.path
+    place = folder / item.path
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise InvalidModel(f"artifact {item.key!r} is a link that leaves the model's folder")
+    return place
 
 
 def _folders(key: str, place: Path) -> Iterator[tuple[str, Path]]:

@@ -48,9 +48,16 @@ def check_output(output: Path, *, force: bool) -> None:
 
 
 def write(
-    model: Model, source: Source, options: Options, work: Path, output: Path, progress: Progress
+    model: Model,
+    source: Source,
+    options: Options,
+    work: Path,
+    output: Path,
+    progress: Progress,
+    *,
+    force: bool = False,
 ) -> Bundle:
-    """Write the bundle into `work`, then rename it to `output`.
+    """Write the bundle into `work`, then rename it to `output`, with `force` over an old one.
 
     Raises `OutputRefused` where the disk is full or cannot be written.
     """
@@ -63,7 +70,7 @@ def write(
         for folder in sorted((path for path in made.rglob("*") if path.is_dir()), reverse=True):
             _settle(folder, _FOLDER_MODE)
         _settle(made, _FOLDER_MODE)
-        workspace.publish(made, output)
+        workspace.publish(made, output, replace=force)
     except OSError as error:
         raise OutputRefused(f"cannot write {output}: {error.strerror}") from error
     return open_(output)

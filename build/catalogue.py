@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from build.errors import SourceNotFound
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _SHOWN = 10
 _ABSENT = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)

@@ -21,7 +21,7 @@ from edge.bundle import Lineage
 
 # Nothing of these is served, and a pickle that is not here cannot be loaded by mistake.
 LEFT_BEHIND = frozenset(
-    (".pkl", ".pickle", ".cloudpickle", ".joblib", ".pt", ".pth", ".ckpt", ".py", ".pyc")
+    (".pkl", ".pickle", ".cloudpickle", ".joblib", ".pt", ".pth", ".safetensors", ".py", ".pyc")
 )
 _OWN_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
@@ -84,6 +84,16 @@ def _download(repository: Any, into: Path, progress: Progress) -> None:
         for file in files:
             with bar.watch(into / file.path):
                 repository.download_artifacts(file.path, str(into))
+            _check(into / file.path, file)
+
+
+def _check(path: Path, file: _Remote) -> None:
+    """A connection that breaks may leave a part of the file without an error."""
+    size = path.stat().st_size
+    if file.size_bytes not in (0, size):
+        raise SourceNotFound(
+            f"the artifact store sent {size} of the {file.size_bytes} bytes of {file.path}"
+        )
 
 
 def _wanted(repository: Any, folder: str) -> Iterator[_Remote]:

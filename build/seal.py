@@ -7,10 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from build import bundle, download, resolve, workspace
+from build.download import Source
 from build.errors import BuildError
 from build.options import Options, Stores
 from build.progress import Progress
-from build.validate import validate
+from build.validate import Model, validate
 from build.verdict import Verdict
 
 
@@ -32,7 +33,10 @@ def seal(job: Job, output: Path, *, force: bool, progress: Progress) -> Verdict:
     try:
         bundle.check_output(output, force=force)
         with workspace.beside(output) as work:
-            _through(job, verdict, work, output, progress)
+            model, source = _through(job, verdict, work, progress)
+            verdict.bundle = bundle.write(
+                model, source, job.options, work, output, progress, force=force
+            )
     except BuildError as error:
         verdict.findings.problems = list(error.problems)
     return verdict
@@ -43,18 +47,15 @@ def look(job: Job, progress: Progress) -> Verdict:
     verdict = Verdict(job.uri)
     try:
         with TemporaryDirectory(prefix="phial-inspect-") as work:
-            _through(job, verdict, Path(work), None, progress)
+            _through(job, verdict, Path(work), progress)
     except BuildError as error:
         verdict.findings.problems = list(error.problems)
     return verdict
 
 
-def _through(
-    job: Job, verdict: Verdict, work: Path, output: Path | None, progress: Progress
-) -> None:
+def _through(job: Job, verdict: Verdict, work: Path, progress: Progress) -> tuple[Model, Source]:
+    """As far as there is a checked model; `work` takes what must be downloaded."""
     location = resolve.resolve(job.uri, job.stores)
     verdict.lineage = location.lineage
     source = download.fetch(location, work / "download", progress)
-    model = validate(source, job.options, verdict.findings)
-    if output is not None:
-        verdict.bundle = bundle.write(model, source, job.options, work, output, progress)
+    return validate(source, job.options, verdict.findings), source

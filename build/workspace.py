@@ -77,14 +77,15 @@ def _abandoned(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def publish(made: Path, output: Path) -> None:
-    """Rename the folder `made`, inside a workspace, to `output`; what was there goes away.
+def publish(made: Path, output: Path, *, replace: bool) -> None:
+    """Rename the folder `made`, inside a workspace, to `output`.
 
-    Where something is at `output` the two swap in one step, so that there is a whole folder at
-    every moment; file systems that cannot swap get two renames, which `sweep` can finish.
+    With `replace` what was there goes away: the two swap in one step, so that there is a whole
+    folder at every moment; file systems that cannot swap get two renames, which `sweep` can
+    finish. Without it a folder that is not empty stays, and `OSError` is raised.
     """
     sync(made.parent)
-    if not output.exists():
+    if not (replace and output.exists()):
         made.rename(output)
     elif not _exchange(made, output):
         output.rename(made.parent / _OLD)

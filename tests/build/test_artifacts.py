@@ -74,6 +74,14 @@ def test_paths_that_leave_the_model(tmp_path, path):
         artifacts.find(tmp_path, model_of(onnx=path))
 
 
+def test_an_artifact_that_is_a_link_out(tmp_path, place):
+    outside = place("outside")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "onnx").symlink_to(outside)
+    with pytest.raises(InvalidModel, match="artifact 'onnx' is a link that leaves"):
+        artifacts.find(tmp_path / "model", model_of(onnx="onnx"))
+
+
 def test_a_bare_folder_is_itself(tmp_path, place):
     folder = place("bare")
     assert artifacts.find(folder, None) == folder

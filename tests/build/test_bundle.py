@@ -21,12 +21,12 @@ QUIET = Progress(enabled=False)
 LINEAGE = Lineage("models:/phi3@champion", "models:/phi3/3", "phi3", "3", "champion")
 
 
-def seal(folder, output, is_ours=False, lineage=LINEAGE, name="phi3", **options):
+def seal(folder, output, is_ours=False, name="phi3", force=False, **options):
     chosen = Options(trial=False, **options)
-    source = Source(folder, lineage, name, is_ours)
+    source = Source(folder, LINEAGE, name, is_ours)
     model = validate(source, chosen, Findings())
     with workspace.beside(output) as work:
-        return write(model, source, chosen, work, output, QUIET)
+        return write(model, source, chosen, work, output, QUIET, force=force)
 
 
 def snapshot(folder):
@@ -151,7 +151,9 @@ def test_a_bundle_is_replaced_by_force_only(demo_model, tmp_path):
     with pytest.raises(OutputRefused, match="--force replaces it"):
         check_output(tmp_path / "out", force=False)
     check_output(tmp_path / "out", force=True)
-    made = seal(demo_model, tmp_path / "out", system_prompts=("new",))
+    with pytest.raises(OutputRefused, match="not empty"):
+        seal(demo_model, tmp_path / "out")
+    made = seal(demo_model, tmp_path / "out", force=True, system_prompts=("new",))
     assert open_(tmp_path / "out", whole=True) == made
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 

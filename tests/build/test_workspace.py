@@ -79,17 +79,19 @@ def test_the_lock_is_held_while_the_workspace_lives(tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_publish_to_nowhere_yet(tmp_path):
+@pytest.mark.parametrize("replace", [True, False])
+def test_publish_to_nowhere_yet(tmp_path, replace):
     with workspace.beside(tmp_path / "out") as work:
-        workspace.publish(make(work / "made", "new"), tmp_path / "out")
+        workspace.publish(make(work / "made", "new"), tmp_path / "out", replace=replace)
     assert names(tmp_path) == ["out"]
     assert (tmp_path / "out" / "file").read_text() == "new"
 
 
-def test_publish_over_an_empty_folder(tmp_path):
+@pytest.mark.parametrize("replace", [True, False])
+def test_publish_over_an_empty_folder(tmp_path, replace):
     (tmp_path / "out").mkdir()
     with workspace.beside(tmp_path / "out") as work:
-        workspace.publish(make(work / "made", "new"), tmp_path / "out")
+        workspace.publish(make(work / "made", "new"), tmp_path / "out", replace=replace)
     assert (tmp_path / "out" / "file").read_text() == "new"
 
 
@@ -99,9 +101,16 @@ def test_publish_over_an_old_one(tmp_path, monkeypatch, can_swap):
     if not can_swap:
         monkeypatch.setattr(workspace, "_exchange", lambda one, other: False)
     with workspace.beside(out) as work:
-        workspace.publish(make(work / "made", "new"), out)
+        workspace.publish(make(work / "made", "new"), out, replace=True)
     assert (out / "file").read_text() == "new"
     assert names(tmp_path) == ["out"]
+
+
+def test_publish_without_leave_to_replace(tmp_path):
+    out = make(tmp_path / "out", "old")
+    with workspace.beside(out) as work, pytest.raises(OSError, match="not empty"):
+        workspace.publish(make(work / "made", "new"), out, replace=False)
+    assert (out / "file").read_text() == "old"
 
 
 def test_the_kernel_swaps_in_one_step(tmp_path):
