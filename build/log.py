@@ -101,7 +101,7 @@ def _entry(args: argparse.Namespace, model: Model) -> Entry:
         config=_config(args, model),
         params=params,
         metrics={} if args.no_measure else _metrics(args, model),
-        tags={**_own_tags(params), **dict(args.tag)},
+        tags={**own_tags(params), **dict(args.tag)},
         description=args.description or traits.sentence(params),
         cards=tuple(args.card),
         is_registered=args.register or bool(args.alias),
@@ -142,7 +142,7 @@ def _metrics(args: argparse.Namespace, model: Model) -> dict[str, float]:
     return {**speed, **(answers.metrics(model.folder, count) if count else {})}
 
 
-def _own_tags(params: Traits) -> dict[str, str]:
+def own_tags(params: Traits) -> dict[str, str]:
     """What the registry's list of versions should show, and what made the figures."""
     made_with = ("onnxruntime-genai", "onnxruntime")
     shown = ("precision", "block_size", "parameters", "context_length")

@@ -196,6 +196,23 @@ def test_its_defaults_are_the_notebook_s_and_can_be_changed_on_loading(
     assert short != whole
 
 
+def test_an_operator_can_change_defaults_by_environment(
+    in_default_store: Logged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = in_default_store.uri
+    folder = (
+        MlflowClient(uri)
+        .get_logged_model(in_default_store.receipt["model_uri"].removeprefix("models:/"))
+        .artifact_location
+    )
+    monkeypatch.setenv("MLFLOW_PYFUNC_INFERENCE_CONFIG", '{"temperature": 0, "max_tokens": 2}')
+    operated = mlflow.pyfunc.load_model(folder, dst_path=str(tmp_path))
+    answer = operated.predict(SPAIN, params={"max_tokens": 48})[0]
+    assert "Madrid" in answer
+    assert answer.startswith(operated.predict(SPAIN)[0])
+    assert operated.predict(SPAIN)[0] != answer
+
+
 def test_the_default_store_lies_where_the_command_ran(in_default_store: Logged) -> None:
     assert (in_default_store.folder / "mlflow.db").is_file()
     assert in_default_store.receipt["tracking_uri"].endswith("mlflow.db")
