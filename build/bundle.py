@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from build import scrub, workspace
-from build.download import Source
 from build.errors import InvalidBundle, OutputRefused
 from build.options import Options
 from build.progress import Bar, Progress
+from build.source import Source
 from build.validate import Model
 from edge import __version__
 from edge.bundle import MANIFEST_NAME, MODEL_FOLDER, Bundle, File, Lineage, Manifest, encode, read

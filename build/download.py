@@ -16,27 +16,13 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from build import scrub
 from build.errors import SourceNotFound
 from build.progress import Progress
-from build.resolve import Location
-from edge.bundle import Lineage
+from build.source import Location, Source
 
 # Nothing of these is served, and a pickle that is not here cannot be loaded by mistake.
 LEFT_BEHIND = frozenset(
     (".pkl", ".pickle", ".cloudpickle", ".joblib", ".pt", ".pth", ".safetensors", ".py", ".pyc")
 )
 _OWN_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A model's files in `folder`, an MLflow model or a bare ONNX folder.
-
-    `is_ours`: they were downloaded, so they may be moved instead of copied.
-    """
-
-    folder: Path
-    lineage: Lineage
-    name: str
-    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

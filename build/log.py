@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _validated(args: argparse.Namespace) -> Model:
-    from build.download import Source
     from build.findings import Findings
+    from build.source import Source
     from build.validate import validate
 
     if not args.folder.is_dir():

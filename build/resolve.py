@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -20,38 +20,23 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from build import address, scrub
-from build.address import LOGGED_MODEL_ID, Local, Logged, OfRun, Registered, Remote, Stored
+from build.address import LOGGED_MODEL_ID, Logged, OfRun, Registered, Remote, Stored
 from build.catalogue import Catalogue
 from build.errors import SourceNotFound
 from build.options import Stores
+from build.source import Location
 from edge.bundle import Lineage
 
 _RETRIES = "2"
 _BACKOFF_FACTOR = "1"
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where the files of a model lie: an artifact URI or a folder, and where it came from.
+def resolve(uri: str, target: Remote, stores: Stores) -> Location:
+    """Find `target`, which is what `uri` names.
 
-    `stores` are those that were asked, both URIs filled in.
+    Raises `SourceNotFound` where the store has no such model, version, alias or run (the known
+    ones are listed), or does not answer in time.
     """
-
-    uri: str
-    lineage: Lineage
-    name: str
-    stores: Stores = field(default_factory=Stores)
-
-
-def resolve(uri: str, stores: Stores) -> Location:
-    """Find what `uri` names.
-
-    Raises `UsageError` for a malformed URI and `SourceNotFound` where the store has no such
-    model, version, alias or run (the known ones are listed), or does not answer in time.
-    """
-    target = address.parse(uri)
-    if isinstance(target, Local):
-        return _local(target.folder)
     stores = _settle(stores)
     with _asking(stores):
         found = _Search(stores).find(target)
@@ -64,13 +49,6 @@ def _settle(stores: Stores) -> Stores:
     tracking = stores.tracking_uri or str(mlflow.get_tracking_uri())
     registry = stores.registry_uri or os.environ.get("MLFLOW_REGISTRY_URI", "") or tracking
     return replace(stores, tracking_uri=tracking, registry_uri=registry)
-
-
-def _local(folder: Path) -> Location:
-    if not folder.is_dir():
-        raise SourceNotFound(f"{str(folder)!r} is neither a folder nor a model's URI")
-    name = folder.resolve().name
-    return Location(str(folder), Lineage(source_uri=name, resolved_uri=name), name)
 
 
 class _Search:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from build import bundle, download, resolve, workspace
-from build.download import Source
+from build import address, bundle, source, workspace
+from build.address import Local, Remote
 from build.errors import BuildError
 from build.options import Options, Stores
 from build.progress import Progress
+from build.source import Source
 from build.validate import Model, validate
 from build.verdict import Verdict
 
@@ -33,9 +34,9 @@ def seal(job: Job, output: Path, *, force: bool, progress: Progress) -> Verdict:
     try:
         bundle.check_output(output, force=force)
         with workspace.beside(output) as work:
-            model, source = _through(job, verdict, work, progress)
+            model, found = _through(job, verdict, work, progress)
             verdict.bundle = bundle.write(
-                model, source, job.options, work, output, progress, force=force
+                model, found, job.options, work, output, progress, force=force
             )
     except BuildError as error:
         verdict.findings.problems = list(error.problems)
@@ -55,7 +56,17 @@ def look(job: Job, progress: Progress) -> Verdict:
 
 def _through(job: Job, verdict: Verdict, work: Path, progress: Progress) -> tuple[Model, Source]:
     """As far as there is a checked model; `work` takes what must be downloaded."""
-    location = resolve.resolve(job.uri, job.stores)
-    verdict.lineage = location.lineage
-    source = download.fetch(location, work / "download", progress)
-    return validate(source, job.options, verdict.findings), source
+    target = address.parse(job.uri)
+    if isinstance(target, Local):
+        found = source.local(target.folder)
+    else:
+        found = _fetched(job, target, work, progress)
+    verdict.lineage = found.lineage
+    return validate(found, job.options, verdict.findings), found
+
+
+def _fetched(job: Job, target: Remote, work: Path, progress: Progress) -> Source:
+    from build import download, resolve  # MLflow takes its time to import, and folders need none
+
+    location = resolve.resolve(job.uri, target, job.stores)
+    return download.fetch(location, work / "download", progress)

@@ -19,12 +19,12 @@ from build import (
     trial,
 )
 from build.decoder import Decoder
-from build.download import Source
 from build.errors import InvalidModel
 from build.findings import Findings
 from build.genai_config import GenaiConfig
 from build.mlmodel import MlModel
 from build.options import Options
+from build.source import Source
 from edge.bundle import Defaults, Signature
 
 

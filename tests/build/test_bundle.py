@@ -9,11 +9,11 @@ import pytest
 
 from build import bundle, workspace
 from build.bundle import check_output, open_, write
-from build.download import Source
 from build.errors import InvalidBundle, OutputRefused
 from build.findings import Findings
 from build.options import Options
 from build.progress import Progress
+from build.source import Source
 from build.validate import validate
 from edge.bundle import MANIFEST_NAME, Lineage, read, sha256_of
 

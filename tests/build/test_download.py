@@ -11,7 +11,7 @@ from build.download import fetch
 from build.errors import SourceNotFound
 from build.options import Stores
 from build.progress import Progress
-from build.resolve import Location
+from build.source import Location
 from edge.bundle import Lineage
 
 QUIET = Progress(enabled=False)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from build import interface, log, measure, options, traits
-from build.download import Source
 from build.findings import Findings
 from build.pyfunc import Settings
+from build.source import Source
 from build.validate import validate
 from edge.bundle import Lineage
 

@@ -8,7 +8,11 @@ from build import resolve as module
 from build.address import parse
 from build.errors import SourceNotFound, UsageError
 from build.options import Stores
-from build.resolve import resolve
+from build.source import local
+
+
+def resolve(uri, stores):
+    return module.resolve(uri, parse(uri), stores)
 
 
 @pytest.fixture
@@ -117,9 +121,9 @@ def test_no_paths_in_the_lineage(stores):
 
 def test_a_local_folder_needs_no_store(tmp_path):
     (tmp_path / "model").mkdir()
-    found = resolve(str(tmp_path / "model"), Stores("sqlite:////nowhere/at/all.db"))
+    found = local(tmp_path / "model")
     assert found.lineage.source_uri == found.lineage.resolved_uri == found.name == "model"
-    assert resolve(f"file://{tmp_path}/model", Stores()).name == "model"
+    assert (found.folder, found.is_ours) == (tmp_path / "model", False)
 
 
 def test_unknown_models(stores):
@@ -161,7 +165,8 @@ def test_unknown_runs_and_names(sqlite_store, stores):
 
 
 def test_folders_that_are_not_there(tmp_path):
-    assert "neither a folder nor a model's URI" in refusal(str(tmp_path / "gone"), Stores())
+    with pytest.raises(SourceNotFound, match="neither a folder nor a model's URI"):
+        local(tmp_path / "gone")
 
 
 def test_malformed_uris_ask_nobody():

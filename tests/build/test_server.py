@@ -4,6 +4,7 @@ import mlflow
 import pytest
 
 from build import download
+from build.address import Registered
 from build.bundle import open_
 from build.download import LEFT_BEHIND
 from build.options import Stores
@@ -61,7 +62,7 @@ def test_server_and_file_store_give_the_same_model(cli, http_store, demo_model, 
 
 
 def test_the_notebooks_pickle_is_not_even_fetched(stores, tmp_path):
-    location = resolve("models:/comic/1", stores)
+    location = resolve("models:/comic/1", Registered("comic", "1"), stores)
     source = download.fetch(location, tmp_path / "here", Progress(enabled=False))
     fetched = {path.name for path in (tmp_path / "here").rglob("*") if path.is_file()}
     assert source.is_ours

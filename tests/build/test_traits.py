@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from build import options, traits
-from build.download import Source
 from build.findings import Findings
+from build.source import Source
 from build.traits import Traits
 from build.validate import validate
 from edge.bundle import Lineage

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from build.download import Source
 from build.errors import InvalidModel
 from build.options import Options
+from build.source import Source
 from build.validate import validate
 from edge.bundle import Lineage
 
