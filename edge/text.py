@@ -33,20 +33,21 @@ class Assembler:
         self._decode = decode
         self._stops = tuple(stop for stop in stops if stop)
         self._ids: list[int] = []
-        self._text = ""
+        self._pieces: list[str] = []
         self._shown = 0
+        self._tail = ""
         self._held: list[TokenLogprob] = []
         self.is_stopped = False
 
     @property
     def length(self) -> int:
         """Characters decoded so far, those held back included: the offset of the next token."""
-        return len(self._text)
+        return self._shown + len(self._tail)
 
     @property
     def text(self) -> str:
         """The text shown so far."""
-        return self._text[: self._shown]
+        return "".join(self._pieces)
 
     def push(self, token: int, logprob: TokenLogprob | None = None) -> Piece:
         """Add a token; returns what may be shown now. Sets `is_stopped` at a stop string."""
@@ -59,50 +60,39 @@ class Assembler:
         """End the text: what was held back is shown, broken UTF-8 at the end as U+FFFD."""
         if self.is_stopped:
             return Piece()
+        piece = Piece()
+        decoded = self.text + self._tail
         whole = self._decode(self._ids) if self._ids else ""
-        if len(whole) > len(self._text) and whole.startswith(self._text):
-            piece = self._extend(whole[len(self._text) :])
-            if self.is_stopped:
-                return piece
-            return _joined(piece, self._show(len(self._text), is_last=True))
-        return self._show(len(self._text), is_last=True)
+        if len(whole) > len(decoded) and whole.startswith(decoded):
+            piece = self._extend(whole[len(decoded) :])
+        return piece if self.is_stopped else _joined(piece, self._show(len(self._tail), True))
 
     def _extend(self, new: str) -> Piece:
-        searched = len(self._text)
-        self._text += new
-        end = self._find_stop(searched)
-        if end is not None:
-            self.is_stopped = True
-            return self._show(end)
-        return self._show(len(self._text) - self._pending())
-
-    def _find_stop(self, searched: int) -> int | None:
-        found = []
-        for stop in self._stops:
-            start = max(self._shown, searched - len(stop) + 1)
-            place = self._text.find(stop, start)
-            if place >= 0:
-                found.append(place)
-        return min(found, default=None)
+        self._tail += new
+        end = min((at for stop in self._stops if (at := self._tail.find(stop)) >= 0), default=None)
+        if end is None:
+            return self._show(len(self._tail) - self._pending())
+        self.is_stopped = True
+        return self._show(end)
 
     def _pending(self) -> int:
-        """Length of the longest end of the text that a stop string starts with."""
-        shown = self._text[self._shown :]
+        """Length of the longest end of the tail that a stop string starts with."""
         longest = 0
         for stop in self._stops:
-            for size in range(min(len(stop) - 1, len(shown)), longest, -1):
-                if shown.endswith(stop[:size]):
+            for size in range(min(len(stop) - 1, len(self._tail)), longest, -1):
+                if self._tail.endswith(stop[:size]):
                     longest = size
                     break
         return longest
 
-    def _show(self, end: int, *, is_last: bool = False) -> Piece:
-        """Release text up to `end` and the tokens that began before it; all where `is_last`."""
-        text = self._text[self._shown : end]
-        self._shown = max(self._shown, end)
-        # A token that starts at `end` has shown nothing yet: half a character, which may turn
+    def _show(self, size: int, is_last: bool = False) -> Piece:
+        """Release `size` characters and the tokens that began before; all where `is_last`."""
+        text, self._tail = self._tail[:size], self._tail[size:]
+        self._pieces.append(text)
+        self._shown += size
+        # A token that starts at the end has shown nothing yet: half a character, which may turn
         # out to belong to a stop string.
-        ready = [entry for entry in self._held if is_last or entry.offset < end]
+        ready = [entry for entry in self._held if is_last or entry.offset < self._shown]
         self._held = self._held[len(ready) :]
         return Piece(text, tuple(ready))
 
