@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -26,7 +27,7 @@ def _setting(default: Any, parse: Parse, doc: str) -> Any:
 
 def _integer(low: int, high: int) -> Parse:
     def parse(text: str) -> int:
-        value = int(text) if text.strip().lstrip("+-").isdecimal() else None
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
         if value is None or not low <= value <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return value
@@ -79,12 +80,10 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def _size(text: str) -> int:
-    number = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
-    digits = number.removesuffix(unit) if unit else number
-    if not digits.isdecimal() or int(digits) == 0:
+    found = re.fullmatch(r"([0-9]{1,18})(?:([kmg])i?)?b?", text.strip().lower())
+    if found is None or int(found[1]) == 0:
         raise ValueError("a size such as 512MiB or 2G")
-    return int(digits) * _UNITS[unit]
+    return int(found[1]) * _UNITS[found[2] or ""]
 
 
 def _names(*allowed: str) -> Parse:
@@ -124,7 +123,7 @@ class Settings:
     slots: int = _setting(4, _integer(1, 256), "Sequences that are generated at the same time.")
     queue: int = _setting(32, _integer(0, 10_000), "Sequences that may wait for a slot.")
     max_rows: int = _setting(
-        128, _integer(1, 10_000), "Most sequences (prompts times n) in one request."
+        1024, _integer(1, 10_000), "Most sequences (prompts times n) in one request."
     )
     kv_limit: int | None = _setting(
         None, _auto(_size), "Bytes of KV cache in all; `auto` is what the memory limit leaves."
@@ -132,7 +131,7 @@ class Settings:
     prefill_chunk_ms: int = _setting(
         100,
         _integer(5, 10_000),
-        "Aim for the length of one prefill call; other requests and health checks wait that long.",
+        "Aim for the length of one prefill call; running requests and cancels wait that long.",
     )
     deadline_s: float = _setting(
         600.0, _seconds(0.1, 86_400), "Time limit of a request, the wait included."
@@ -235,5 +234,5 @@ def _written(item: Field[Any]) -> str:
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:
     names = [other.removeprefix(PREFIX) for other in known]
-    near = difflib.get_close_matches(name.removeprefix(PREFIX), names, n=1, cutoff=_ALIKE)
+    near = difflib.get_close_matches(name.removeprefix(PREFIX).upper(), names, n=1, cutoff=_ALIKE)
     return f"{name} is not a setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
