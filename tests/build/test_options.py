@@ -1,6 +1,7 @@
 """Flags, checked one by one."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_bad_values_name_flag_value_and_range(parse, capsys, flag, value, expect
 def test_an_empty_stop_string(parse):
     with pytest.raises(UsageError, match="--stop is empty"):
         options.options_of(parse("--stop", ""))
+
+
+def test_every_flag_of_an_export_is_documented(repository):
+    from build.__main__ import parser
+
+    export = next(iter(parser()._subparsers._group_actions)).choices["export"]
+    declared = {flag for action in export._actions for flag in action.option_strings}
+    page = (repository / "docs" / "export.md").read_text()
+    written = set(re.findall(r"`(--[a-z-]+)", page.split("## Flags")[1].split("## ")[0]))
+    assert written == declared - {"-h", "--help"}
 
 
 def test_output_folders(tmp_path):
