@@ -8,8 +8,12 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from build.__main__ import main as build
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "build" / "demo" / "model"
@@ -23,7 +27,9 @@ QUESTIONS = "50"  # enough for a figure in the run, few enough for a first impre
 def main() -> int:
     """Returns the exit status of `python -m build log`, 0 when there was nothing to do."""
     wanted = digest()
-    if registered() == wanted:
+    from mlflow import MlflowClient
+
+    if registered(MlflowClient()) == wanted:
         print(f"{URI} is registered already", flush=True)
         return 0
     named = ["--name", NAME, "--register", "--alias", ALIAS, "--tag", f"{TAG}={wanted}"]
@@ -39,16 +45,16 @@ def digest() -> str:
     return whole.hexdigest()
 
 
-def registered() -> str | None:
+def registered(client: MlflowClient) -> str | None:
     """The digest that the version under the alias was logged from; None where there is none."""
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        version = MlflowClient().get_model_version_by_alias(NAME, ALIAS)
+        version = client.get_model_version_by_alias(NAME, ALIAS)
     except MlflowException:
         return None
-    return version.tags.get(TAG)
+    tags: dict[str, str] = version.tags
+    return tags.get(TAG)
 
 
 if __name__ == "__main__":
