@@ -163,7 +163,7 @@ def parse(raw: bytes) -> Manifest:
     """Decode a manifest; raises `StartupError` that lists every bad field."""
     try:
         data = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StartupError([f"bundle: {MANIFEST_NAME} is not JSON: {error}"]) from error
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
@@ -172,7 +172,9 @@ def parse(raw: bytes) -> Manifest:
         )
     problems: Problems = []
     manifest = decode(Manifest, data, "manifest", problems)
-    if manifest is None:
+    if manifest is not None:
+        problems = _implausible(manifest)
+    if manifest is None or problems:
         raise StartupError([f"bundle: {problem}" for problem in problems])
     return manifest
 
@@ -183,7 +185,27 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _implausible(manifest: Manifest) -> list[str]:
+    least = {"context_length": 1, "kv_bytes_per_token": 0}
+    found = {name: getattr(manifest, name) for name in least}
+    problems = [
+        f"manifest.{name} is {found[name]}, expected at least {bound}"
+        for name, bound in least.items()
+        if found[name] < bound
+    ]
+    if any(token < 0 for token in manifest.eos_ids):
+        problems.append(f"manifest.eos_ids is {list(manifest.eos_ids)}, expected token ids")
+    return problems
+
+
 def _file_problems(folder: Path, file: File, verify: str) -> list[str]:
+    try:
+        return _differences(folder, file, verify)
+    except (OSError, ValueError) as error:
+        return [f"bundle: {file.path[:80]!r} cannot be read: {error}"]
+
+
+def _differences(folder: Path, file: File, verify: str) -> list[str]:
     path = folder / file.path
     if not path.resolve().is_relative_to(folder.resolve()):
         return [f"bundle: {file.path} leaves the bundle"]
