@@ -63,7 +63,7 @@ def write(
     """
     made = work / "bundle"
     try:
-        _check_space(model, work)
+        _check_space(model, work, is_ours=source.is_ours)
         files = _write_files(model, made / MODEL_FOLDER, progress, is_ours=source.is_ours)
         manifest = _manifest(model, source, options, files)
         _write_manifest(made, encode(manifest))
@@ -94,8 +94,10 @@ def open_(folder: Path, *, whole: bool = False) -> Bundle:
     return found
 
 
-def _check_space(model: Model, work: Path) -> None:
-    needed = sum((model.folder / name).stat().st_size for name in model.files) + _SPARE_BYTES
+def _check_space(model: Model, work: Path, *, is_ours: bool) -> None:
+    """Files of ours move within the disk; others are copied to it."""
+    sizes = [] if is_ours else [(model.folder / name).stat().st_size for name in model.files]
+    needed = sum(sizes) + _SPARE_BYTES
     free = shutil.disk_usage(work).free
     if free < needed:
         raise OutputRefused(f"the disk has {free:,} bytes left, the bundle needs {needed:,}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,10 @@ def add_store_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("MLflow").add_argument
     add("--tracking-uri", default="", metavar="URI", help="instead of MLFLOW_TRACKING_URI")
     add("--registry-uri", default="", metavar="URI", help="instead of MLFLOW_REGISTRY_URI")
-    add("--timeout", type=_whole(1, 3600), default=30, metavar="SECONDS", help="for an answer")
+    patience = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or "30"
+    add(
+        "--timeout", type=_whole(1, 3600), default=patience, metavar="SECONDS", help="for an answer"
+    )
 
 
 def options_of(args: argparse.Namespace) -> Options:

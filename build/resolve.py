@@ -27,7 +27,7 @@ from build.options import Stores
 from build.source import Location
 from edge.bundle import Lineage
 
-_RETRIES = "2"
+_RETRIES = "1"
 _BACKOFF_FACTOR = "1"
 
 
@@ -157,7 +157,7 @@ class _Search:
 def _asking(stores: Stores) -> Iterator[None]:
     """Bound the patience of MLflow's HTTP client, and wrap what it raises."""
     _check_database(stores.tracking_uri)
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(stores.timeout_s))
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(stores.timeout_s)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", _BACKOFF_FACTOR)
     where = f"MLflow at {scrub.credentials(stores.tracking_uri)}"

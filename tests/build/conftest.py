@@ -25,7 +25,6 @@ EXAMPLE = {
     "prompt": "<|system|>You are a stand-up comedian.<|end|><|user|>Tell me a joke about atom"
     "<|end|><|assistant|>"
 }
-STANDARD = ["max_tokens", "temperature", "top_p", "top_k", "stop", "seed"]
 
 
 @dataclass(frozen=True)
@@ -147,11 +146,11 @@ def _fill(uri: str, demo_model: Path, artifacts: str | None = None) -> Store:
     mlflow.set_tracking_uri(uri)
     try:
         experiment_id = mlflow.create_experiment("appliances", artifact_location=artifacts)
-        mlflow.set_experiment(experiment_id=experiment_id)
-        with mlflow.start_run(run_name="shipped") as run:
+        with mlflow.start_run(run_name="shipped", experiment_id=experiment_id) as run:
             mlflow.set_tags({"team": "edge", "data": "/home/somebody/corpus.txt"})
             chat = log_chat(demo_model)
-        notebook = log_notebook(demo_model)
+        with mlflow.start_run(experiment_id=experiment_id):
+            notebook = log_notebook(demo_model)
         client = mlflow.MlflowClient()
         mlflow.register_model(chat.model_uri, "capitals")
         client.set_registered_model_alias("capitals", "champion", "1")

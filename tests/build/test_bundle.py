@@ -179,6 +179,13 @@ def test_a_full_disk(demo_model, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_downloaded_files_need_no_more_room(onnx_folder, tmp_path, monkeypatch):
+    spare = shutil.disk_usage(tmp_path)._replace(free=bundle._SPARE_BYTES)
+    monkeypatch.setattr(bundle.shutil, "disk_usage", lambda _: spare)
+    seal(onnx_folder, tmp_path / "out", is_ours=True)
+    open_(tmp_path / "out", whole=True)
+
+
 def test_a_failing_disk_leaves_nothing(demo_model, tmp_path, monkeypatch):
     def fail(path):
         raise OSError(5, "Input/output error")

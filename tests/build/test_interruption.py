@@ -11,8 +11,8 @@ from build.bundle import open_
 
 # The real command line, which stands still at the given flush to disk and says so.
 DRIVER = """
-import sys, time
-from build import __main__, workspace
+import runpy, sys, time
+from build import workspace
 stop_at, real, calls = int(sys.argv[1]), workspace.sync, 0
 
 def sync(path):
@@ -26,9 +26,8 @@ def sync(path):
 workspace.sync = sync
 if sys.argv[2] == "no-swap":
     workspace._exchange = lambda one, other: False
-import signal
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-sys.exit(__main__.main(sys.argv[3:]))
+sys.argv[1:] = sys.argv[3:]
+runpy.run_module("build", run_name="__main__", alter_sys=True)
 """
 FIRST, MIDDLE = 1, 4
 

@@ -60,6 +60,12 @@ def test_stores(parse):
     assert options.stores_of(args) == Stores("http://t", "http://r", 5)
 
 
+def test_mlflows_own_timeout_is_the_default(parse, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    assert options.stores_of(parse()).timeout_s == 7
+    assert options.stores_of(parse("--timeout", 9)).timeout_s == 9
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
     [

@@ -25,6 +25,13 @@ def client(sqlite_store):
     return mlflow.MlflowClient(sqlite_store.uri)
 
 
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Have what a look-up sets for MLflow's client undone."""
+    for name in ("TIMEOUT", "MAX_RETRIES", "BACKOFF_FACTOR"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "1")
+
+
 def refusal(uri, stores):
     with pytest.raises(SourceNotFound) as caught:
         resolve(uri, stores)
@@ -200,8 +207,8 @@ def test_a_server_out_of_reach(impatient):
 def test_a_server_that_never_answers(impatient, monkeypatch):
     import socket
 
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")  # the flag is stronger
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert "cannot be reached" in refusal("models:/x/1", Stores(uri, timeout_s=1))
 
