@@ -51,22 +51,26 @@ def throttled_seconds(root: Path = _ROOT) -> float:
             for line in _read(root / "sys/fs/cgroup" / name).splitlines()
             if " " in line
         )
-        if "throttled_usec" in fields:
-            return int(fields["throttled_usec"]) / 1e6
-        if "throttled_time" in fields:
-            return int(fields["throttled_time"]) / 1e9
+        for counter, per_second in (("throttled_usec", 1e6), ("throttled_time", 1e9)):
+            if fields.get(counter, "").isdecimal():
+                return int(fields[counter]) / per_second
     return 0.0
 
 
 def _quota_v2(root: Path) -> float | None:
     quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").partition(" ")
-    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
+    return _ratio(quota, period)
 
 
 def _quota_v1(root: Path) -> float | None:
     folder = root / "sys/fs/cgroup/cpu"
     quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
+    return _ratio(quota, period)
+
+
+def _ratio(quota: str, period: str) -> float | None:
+    is_set = quota.isdecimal() and period.isdecimal() and int(period) > 0
+    return int(quota) / int(period) if is_set else None
 
 
 def _read(path: Path) -> str:
