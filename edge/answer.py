@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from edge.engine.base import Choice
 from edge.engine.tokenizer import Tokenizer
-from edge.errors import Cancelled, DeadlineExceeded, EdgeError
+from edge.errors import Cancelled, DeadlineExceeded, EdgeError, EngineFailed
 from edge.generation import Delta, Finish, Request, TokenLogprob, Usage
 from edge.scheduler.ticket import Event, Outbox, Ticket
 from edge.text import Assembler, Piece
@@ -133,8 +133,13 @@ class Generation:
         except EdgeError as error:
             self._end(error)
             raise
-        finally:
+        except GeneratorExit:
             self.close()
+            raise
+        finally:
+            self.cancel()
+            # Reached with choices open only by an exception that nobody foresaw.
+            self._end(None if self._is_complete else EngineFailed("the answer broke off"))
 
     @property
     def usage(self) -> Usage:
@@ -149,8 +154,11 @@ class Generation:
     def close(self) -> None:
         """Give up what has not ended yet and account for the request. Idempotent."""
         self.cancel()
-        is_complete = all(choice.finish for choice in self._choices)
-        self._end(None if is_complete else Cancelled("the caller left"))
+        self._end(None if self._is_complete else Cancelled("the caller left"))
+
+    @property
+    def _is_complete(self) -> bool:
+        return all(choice.finish for choice in self._choices)
 
     def _deltas(self) -> Iterator[Delta]:
         open_choices = {choice.ticket.index: choice for choice in self._choices}
