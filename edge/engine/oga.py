@@ -71,6 +71,13 @@ def _create(name: str, *arguments: Any) -> c_void_p:
     return created
 
 
+def _owned(owner: object, destroy: Any, handle: c_void_p) -> weakref.finalize[..., object]:
+    release = weakref.finalize(owner, destroy, handle)
+    # At the process's exit another thread may be inside the runtime: leave it to the kernel.
+    release.atexit = False
+    return release
+
+
 class Model:
     """A loaded model. Raises `OgaError`."""
 
@@ -82,7 +89,7 @@ class Model:
             self.handle = _create("ModelFromConfig", config)
         finally:
             _library.OgaDestroyConfig(config)
-        self._release = weakref.finalize(self, _library.OgaDestroyModel, self.handle)
+        self._release = _owned(self, _library.OgaDestroyModel, self.handle)
 
     def close(self) -> None:
         """Free the model; its generators must be closed before. Idempotent."""
@@ -101,7 +108,7 @@ class Generator:
             self._handle = _create("Generator", model.handle, params)
         finally:
             _library.OgaDestroyGeneratorParams(params)
-        self._release = weakref.finalize(self, _library.OgaDestroyGenerator, self._handle)
+        self._release = _owned(self, _library.OgaDestroyGenerator, self._handle)
 
     def append_tokens(self, ids: npt.NDArray[np.int32]) -> None:
         """Run the model over `ids`, C-contiguous int32 of shape (tokens,)."""
