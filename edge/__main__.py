@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge import __version__, bundle, config, log
 from edge.bundle import Bundle
@@ -43,17 +43,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _server(settings: Settings, script: Script | None) -> Callable[[], None]:
     """Everything that can be found wrong without loading the model is found here."""
-    opened = None
-    if script is None:
-        if settings.bundle is None:
-            raise StartupError(["no bundle: pass --bundle DIR or set EDGE_BUNDLE"])
-        opened = bundle.read(settings.bundle, verify=settings.verify)
-    config.api_keys(settings)
-    _check_address(settings)
+    opened, *_ = _all(
+        lambda: _open(settings) if script is None else None,
+        lambda: config.api_keys(settings),
+        lambda: _check_address(settings),
+    )
 
     from edge.gunicorn_conf import Server
 
     return Server(settings, functools.partial(_wire, settings, opened, script)).run
+
+
+def _open(settings: Settings) -> Bundle:
+    if settings.bundle is None:
+        raise StartupError(["no bundle: pass --bundle DIR or set EDGE_BUNDLE"])
+    return bundle.read(settings.bundle, verify=settings.verify)
+
+
+def _all(*checks: Callable[[], Any]) -> list[Any]:
+    """The results of every check; raises `StartupError` with the problems of all of them."""
+    results, problems = [], []
+    for check in checks:
+        try:
+            results.append(check())
+        except StartupError as error:
+            problems += error.problems
+    if problems:
+        raise StartupError(problems)
+    return results
 
 
 def _wire(settings: Settings, opened: Bundle | None, script: Script | None) -> App:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -85,13 +86,17 @@ class App:
             backend = loading.start(
                 self._served.load, self._served.manifest.generation, self._settings, self._metrics
             )
+            self._service.attach(backend)
+            self._backend = backend
         except StartupError as error:
             for problem in error.problems:
                 _log.error(problem)
-            logging.shutdown()
-            os._exit(LOAD_FAILED)
-        self._service.attach(backend)
-        self._backend = backend
+        finally:
+            # Whatever it was: an appliance that can never become ready must not stay up.
+            if self._backend is None:
+                _log.error("the model could not be loaded", exc_info=sys.exc_info()[0] is not None)
+                logging.shutdown()
+                os._exit(LOAD_FAILED)
         self._metrics.ready.set(self.is_ready)
 
     def _drain(self, backend: Backend) -> None:

@@ -26,6 +26,8 @@ from edge.service import Backend
 _log = logging.getLogger(__name__)
 _WARM_UP_PROMPT_TOKENS = 4
 _WARM_UP_TOKENS = 2
+# With less than this no useful request would be let in.
+_LEAST_KV_TOKENS = 16
 # What requests need besides KV cache: buffers of the runtime, HTTP threads, Python.
 _HEADROOM = 0.1
 _HEADROOM_LEAST_BYTES = 64 << 20
@@ -76,7 +78,7 @@ def start(load: Loader, defaults: Defaults, settings: Settings, metrics: Metrics
     load_s = time.monotonic() - began_s
     limits = loaded.engine.limits
     _warm_up(loaded.engine)
-    kv_limit_bytes = settings.kv_limit or _free_for_kv(limits, settings.slots)
+    kv_limit_bytes = _kv_limit(limits, settings)
     queue = Queue(settings.queue)
     loop = Loop(loaded.engine, queue, metrics, slots=settings.slots, kv_limit_bytes=kv_limit_bytes)
     _publish(metrics, loop, queue, settings, kv_limit_bytes, load_s)
@@ -107,6 +109,13 @@ def versions() -> dict[str, str]:
 
 
 def _warm_up(engine: Engine) -> None:
+    try:
+        _say_something(engine)
+    except EngineFailed as error:
+        raise StartupError([f"model: it was loaded but gives no token: {error}"]) from error
+
+
+def _say_something(engine: Engine) -> None:
     prompt = np.full(_WARM_UP_PROMPT_TOKENS, min(engine.limits.eos_ids, default=0), dtype=np.int32)
     row = engine.open(prompt, _WARM_UP_TOKENS, Sampling(temperature=0))
     try:
@@ -116,10 +125,22 @@ def _warm_up(engine: Engine) -> None:
             if step.error is not None:
                 raise step.error
             tokens += step.choice is not None
-    except EngineFailed as error:
-        raise StartupError([f"model: it was loaded but gives no token: {error}"]) from error
     finally:
         engine.close(row)
+
+
+def _kv_limit(limits: Limits, settings: Settings) -> int:
+    """The setting, else what memory is free; raises `StartupError` where no request would fit."""
+    allowed = settings.kv_limit or _free_for_kv(limits, settings.slots)
+    least = _LEAST_KV_TOKENS * limits.kv_bytes_per_token
+    if allowed < least:
+        raise StartupError(
+            [
+                f"memory: {allowed} bytes are there for the KV cache, expected at least {least}, "
+                f"{_LEAST_KV_TOKENS} tokens; raise the memory limit or EDGE_KV_LIMIT"
+            ]
+        )
+    return allowed
 
 
 def _free_for_kv(limits: Limits, slots: int) -> int:

@@ -15,7 +15,8 @@ def guard(keys: Sequence[bytes]) -> Callable[[], None]:
 
     def check() -> None:
         scheme, _, given = flask.request.headers.get("Authorization", "").partition(" ")
-        offered = given.strip().encode("utf-8", "replace")
+        # WSGI hands the header's bytes over as Latin-1.
+        offered = given.strip().encode("latin-1", "replace")
         # Compare with every key, so that the time taken tells nothing.
         matches = [hmac.compare_digest(offered, key) for key in keys]
         if keys and (scheme.lower() != "bearer" or not any(matches)):

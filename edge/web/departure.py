@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import flask
 
@@ -49,7 +49,9 @@ class Departures:
         with self._lock:
             if self._watched.get(number) is on_leave:
                 del self._watched[number]
-                self._poll.unregister(number)
+                # A socket that was closed is not registered any more.
+                with suppress(OSError):
+                    self._poll.unregister(number)
 
     def _run(self) -> None:
         while True:
