@@ -30,6 +30,7 @@ _CHUNK_BYTES = 1024 * 1024
 _SPARE_BYTES = 16 * 1024 * 1024
 _LIBRARIES = ("mlflow", "onnxruntime", "onnxruntime-genai")
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_PIN = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)")
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -195,7 +196,8 @@ def _libraries(model: Model) -> dict[str, str]:
     found = {"phial": __version__, **{name: version(name) for name in _LIBRARIES}}
     if model.mlmodel is None:
         return found
-    pins = dict(line.split("==", 1) for line in model.mlmodel.requirements if "==" in line)
+    lines = map(_PIN.match, model.mlmodel.requirements)
+    pins = {match[1].lower().replace("_", "-"): match[2] for match in lines if match}
     pins["mlflow"] = model.mlmodel.mlflow_version or pins.get("mlflow", "")
     logged = {name: pins.get(name, "") for name in _LIBRARIES}
     return found | {f"logged-with:{name}": pin for name, pin in logged.items() if pin}

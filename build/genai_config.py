@@ -130,7 +130,7 @@ def _kind_problems(model: Mapping[str, Any]) -> Iterator[str]:
             f"{NAME}: model has {' and '.join(parts)} beside its decoder; only text models with "
             "a single decoder graph are served"
         )
-    elif kind not in DECODER_TYPES:
+    elif not isinstance(kind, str) or kind not in DECODER_TYPES:
         expected = ", ".join(sorted(DECODER_TYPES))
         yield f"{NAME}: model.type is {kind!r}, expected a text decoder: {expected}"
 
@@ -171,8 +171,9 @@ def _eos_problems(model: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _provider_problems(decoder: Mapping[str, Any]) -> Iterator[str]:
-    options = _section(decoder, "session_options").get("provider_options") or []
-    named = [name for entry in options if isinstance(entry, Mapping) for name in entry]
+    options = _section(decoder, "session_options").get("provider_options")
+    entries = options if isinstance(options, list) else []
+    named = [name for entry in entries if isinstance(entry, Mapping) for name in entry]
     foreign = [name for name in named if name.lower() != _CPU]
     if foreign:
         yield (

@@ -31,7 +31,7 @@ def special_tokens(folder: Path) -> frozenset[str]:
         return frozenset()
     return frozenset(
         str(token.get("content"))
-        for token in added
+        for token in (added if isinstance(added, list) else [])
         if isinstance(token, Mapping) and token.get("special")
     )
 
@@ -48,7 +48,8 @@ def _from_config(folder: Path, findings: Findings) -> str:
         findings.problems.append(f"{TOKENIZER_CONFIG} is not JSON: {error}")
         return ""
     if isinstance(template, list):
-        named = {item.get("name"): item.get("template") for item in template}
+        entries = [item for item in template if isinstance(item, Mapping)]
+        named = {item.get("name"): item.get("template") for item in entries}
         template = named.get("default") or ""
     return str(template)
 
