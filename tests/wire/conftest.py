@@ -79,7 +79,7 @@ def serve(
     """Start `python -m edge ARGUMENTS` with `EDGE_*` settings, and wait until it is ready."""
     started: list[Served] = []
 
-    def start(*arguments: str, **settings: object) -> Served:
+    def start(*arguments: str, await_ready: bool = True, **settings: object) -> Served:
         port = free_port()
         folder = tmp_path_factory.mktemp("appliance")
         variables = {f"EDGE_{name.upper()}": str(value) for name, value in settings.items()}
@@ -94,7 +94,8 @@ def serve(
                 stderr=subprocess.STDOUT,
             )
         started.append(Served(f"http://127.0.0.1:{port}", port, process, log_path))
-        started[-1].wait_until_ready()
+        if await_ready:
+            started[-1].wait_until_ready()
         return started[-1]
 
     yield start
