@@ -48,6 +48,10 @@ def fetch(location: Location, into: Path, progress: Progress) -> Source:
     except (MlflowException, requests.RequestException) as error:
         detail = scrub.credentials(str(error)).splitlines()[0]
         raise SourceNotFound(f"the artifact store failed: {detail:.300}") from error
+    except ImportError as error:
+        raise SourceNotFound(
+            f"this kind of artifact store needs the package {error.name}, which is not installed"
+        ) from error
     return Source(into, location.lineage, location.name, is_ours=True)
 
 

@@ -1,5 +1,6 @@
 """Fetching a model's files, from stores that misbehave too."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,14 @@ def test_local_files_are_left_where_they_are(tmp_path):
     source = fetch(location, tmp_path / "into", QUIET)
     assert (source.folder, source.is_ours) == (tmp_path, False)
     assert not (tmp_path / "into").exists()
+
+
+def test_a_kind_of_store_whose_package_is_missing(tmp_path, monkeypatch):
+    for name in ("boto3", "botocore"):
+        monkeypatch.setitem(sys.modules, name, None)
+    location = Location("s3://bucket/model", Lineage(), "model")
+    with pytest.raises(SourceNotFound, match=r"needs the package boto.*, which is not installed"):
+        fetch(location, tmp_path / "into", QUIET)
 
 
 def test_an_unknown_kind_of_store(tmp_path):
