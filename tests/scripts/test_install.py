@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def install(clone: Path, *sets: str, cwd: Path | None = None, **environment: str
     return subprocess.run(
         [clone / "scripts" / "install", *sets],
         cwd=cwd or clone,
-        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable, **environment},
+        env={"PATH": os.environ["PATH"], "PYTHON": sys.executable} | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -90,9 +91,7 @@ def test_an_unknown_set_is_named(clone):
     )  # fmt: skip
 
 
-def test_a_missing_python_is_said_in_a_sentence(clone, tmp_path):
-    bare = tmp_path / "clone"
-    shutil.copytree(clone, bare, ignore=shutil.ignore_patterns(".venv"))
+def test_a_missing_python_is_said_in_a_sentence(bare):
     refused = install(bare, "edge", PYTHON="python2.7")
     assert refused.returncode == 1
     assert refused.stderr.startswith(
@@ -100,3 +99,69 @@ def test_a_missing_python_is_said_in_a_sentence(clone, tmp_path):
     )
     assert "python2.7" in refused.stderr
     assert not (bare / ".venv").exists()
+
+
+TOOLS = ("bash", "dirname", "sha256sum", "grep", "cat", "flock", "chmod")
+APT_GET = """#!{bash}
+echo "$@" >>"{log}"
+case "$*" in
+    *{package}*)
+        printf '#!{bash}\\nexec {python} "$@"\\n' >"{folder}/python3.11"
+        chmod +x "{folder}/python3.11" ;;
+esac
+"""
+
+
+@pytest.fixture
+def machine(tmp_path) -> Callable[..., tuple[Path, Path]]:
+    """A PATH with no Python on it, an `id` and an `apt-get` that offers one as `package`."""
+
+    def make(*, user: int, package: str) -> tuple[Path, Path]:
+        folder, log = tmp_path / "bin", tmp_path / "apt-get.log"
+        folder.mkdir()
+        for tool in TOOLS:
+            (folder / tool).symlink_to(shutil.which(tool))
+        bash = shutil.which("bash")
+        apt_get = APT_GET.format(
+            bash=bash, log=log, package=package, folder=folder, python=sys.executable
+        )
+        for name, text in {"id": f"#!{bash}\necho {user}\n", "apt-get": apt_get}.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        log.touch()
+        return folder, log
+
+    return make
+
+
+@pytest.fixture
+def bare(clone, tmp_path) -> Path:
+    """A copy of the tree in which nothing was installed yet."""
+    return shutil.copytree(clone, tmp_path / "clone", ignore=shutil.ignore_patterns(".venv"))
+
+
+@pytest.mark.parametrize("package", ["python3-venv", "python3.11-venv"])
+def test_root_on_a_bare_debian_gets_python_from_apt_get(bare, machine, package):
+    folder, log = machine(user=0, package=package)
+    done = install(bare, "edge", PATH=str(folder), PYTHON="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "installing it with apt-get" in done.stderr
+    assert (bare / ".venv" / "bin" / "python").exists()
+    calls = log.read_text().splitlines()
+    assert calls[0] == "-qq update"
+    assert calls[-1] == f"-qq install -y --no-install-recommends {package}"
+
+
+def test_root_where_apt_get_has_no_python_is_told(bare, machine):
+    folder, _ = machine(user=0, package="nothing-of-the-kind")
+    refused = install(bare, "edge", PATH=str(folder), PYTHON="")
+    assert refused.returncode == 1
+    assert "Phial needs Python 3.11 or later" in refused.stderr
+
+
+def test_others_are_told_which_package_is_missing(bare, machine):
+    folder, log = machine(user=1000, package="python3-venv")
+    refused = install(bare, "edge", PATH=str(folder), PYTHON="")
+    assert refused.returncode == 1
+    assert "apt-get install python3-venv" in refused.stderr
+    assert log.read_text() == ""
