@@ -22,7 +22,7 @@ WORDS = st.text("abcdefgh.-_0123456789", min_size=1, max_size=8).filter(
         ("https://token@git.example/a", "https://git.example/a"),
         ("s3://bucket/a?api_token=abc&x=1", "s3://bucket/a?api_token=***&x=1"),
         ("/home/me/train.py", "train.py"),
-        ("~/work/train.py", "train.py"),
+        ("~/code/train.py", "train.py"),
         ("python /home/me/train.py --data=/data/set", "python train.py --data=set"),
         ("file:///home/me/store/models", "models"),
         (r"C:\Users\me\train.py", "train.py"),
