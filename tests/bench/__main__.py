@@ -1,0 +1,143 @@
+"""`scripts/bench`: the appliance against a bare onnxruntime-genai loop on the same model."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from build import telemetry
+from edge import config, cpu
+from edge.errors import StartupError
+from tests.bench import footprint, machine, processes, sides, subject
+from tests.bench.client import BadAnswer
+from tests.bench.footprint import Footprint
+from tests.bench.pairs import TooFast
+from tests.bench.report import BAR, Report
+from tests.bench.shapes import SHAPES
+from tests.bench.sides import NotStarted
+from tests.bench.subject import NoSubject, Subject
+from tests.bench.workload import Bench, Plan
+
+FAILED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make a model, or measure and print; returns the exit status."""
+    args = parser().parse_args(argv)
+    telemetry.silence()
+    try:
+        if args.make_model:
+            print(subject.of_shape(args.shape, args.out))
+            return 0
+        with tempfile.TemporaryDirectory(prefix="phial-bench-") as scratch:
+            report = measure(find(args, Path(scratch)), args, Path(scratch))
+    except (NoSubject, NotStarted, BadAnswer, TooFast, StartupError) as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return FAILED
+    print(json.dumps(report.json(), indent=2) if args.json else report.markdown())
+    print(verdict(report), file=sys.stderr)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    plan = Plan()
+    whole = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    add = whole.add_argument
+    what = whole.add_mutually_exclusive_group()
+    what.add_argument("--bundle", type=Path, metavar="DIR", help="measure this bundle")
+    what.add_argument("--model", type=Path, metavar="DIR", help="measure this ONNX model folder")
+    what.add_argument("--make-model", action="store_true", help="only make the model of --shape")
+    add("--shape", choices=SHAPES, default="100m", help="of the random model (%(default)s)")
+    add("--out", type=Path, metavar="DIR", help="where --make-model writes (.cache/bench/SHAPE)")
+    add("--rounds", type=_count, default=plan.rounds, metavar="N", help="(%(default)s)")
+    add("--clients", type=_counts, default=plan.clients, metavar="N,N", help="(1,4,8)")
+    add("--new-tokens", type=_count, default=plan.new_tokens, metavar="N", help="(%(default)s)")
+    add("--prompt-tokens", type=_count, default=plan.long_prompt_tokens, metavar="N")
+    add("--threads", type=_count, default=cpu.threads(cpu.quota_cores()), metavar="N")
+    add("--starts", type=_count, default=5, metavar="N", help="timed starts (%(default)s)")
+    add("--idle-s", type=float, default=10.0, metavar="S", help="idle time watched (%(default)s)")
+    add("--set", type=_setting, action="append", default=[], metavar="EDGE_X=V", help="a setting")
+    add("--json", action="store_true", help="print every sample as JSON instead of tables")
+    return whole
+
+
+def find(args: argparse.Namespace, scratch: Path) -> Subject:
+    """The bundle to measure; a model folder is exported to one first."""
+    if args.bundle:
+        return subject.open_(args.bundle.resolve())
+    folder = args.model or subject.of_shape(args.shape)
+    return subject.open_(subject.export(folder, scratch / "bundle"))
+
+
+def measure(what: Subject, args: argparse.Namespace, scratch: Path) -> Report:
+    """Start both sides and run the rounds."""
+    plan = dataclasses.replace(
+        Plan(),
+        rounds=args.rounds,
+        clients=args.clients,
+        new_tokens=args.new_tokens,
+        long_prompt_tokens=args.prompt_tokens,
+    )
+    most = max(plan.long_prompt_tokens + 1, plan.short_prompt_tokens + plan.new_tokens)
+    if most > what.context_length:
+        raise NoSubject(f"the plan needs {most} tokens of context, {what.context_length} are there")
+    settings = {
+        "EDGE_THREADS": str(args.threads),
+        "EDGE_SLOTS": str(max(plan.clients)),
+        **dict(args.set),
+    }
+    start_s = footprint.starts(what, args.threads, settings, args.starts, scratch)
+    with (
+        sides.bare(what.folder, args.threads, scratch / "bare.log") as bare,
+        sides.served(what.bundle, settings, scratch / "appliance.log") as served,
+    ):
+        family = [*processes.family(served.process.pid), bare.process.pid]
+        watch = machine.Watch(lambda: processes.cpu_s(family) + processes.own_cpu_s())
+        idle = footprint.idle(bare, served, args.idle_s)
+        bench = Bench(plan, bare, served, what)
+        samples = bench.run(lambda number: _say(f"round {number} of {plan.rounds}"))
+        worker = footprint.worker_memory(served)
+        found = Footprint(start_s, idle, worker, processes.memory(bare.process.pid))
+        seen = watch.read()
+    return Report(what, seen, plan, args.threads, settings, bench.is_endless, samples, found)
+
+
+def verdict(report: Report) -> str:
+    """Whether the bar of single-stream decode is met, in a line."""
+    share = report.decode_share
+    if share is None:
+        return "bench: no round with one client: nothing to hold against the bar"
+    met = "met" if share >= BAR else "missed"
+    return f"bench: single-stream decode {share:.1%} of the bare loop, bar {BAR:.0%}: {met}"
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}, expected a whole number from 1 on")
+    return value
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name.startswith(config.PREFIX) or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {config.PREFIX}NAME=VALUE")
+    return name, value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part) for part in text.split(",")}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Makes an int4 ONNX model of a given shape with random weights, as the factory's demo is made."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+from build.demo import export, network
+from tests.bench import vocabulary
+from tests.bench.shapes import Shape
+
+SEED = 11
+
+
+def make(shape: Shape, folder: Path) -> None:
+    """Write the onnxruntime-genai folder of a random model of `shape` to `folder`.
+
+    Raises `build.demo.export.ExportFailed`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        weights, exported = Path(scratch, "weights"), Path(scratch, "onnx")
+        _write_weights(shape, weights)
+        export.export(weights, exported)
+        shutil.rmtree(weights)
+        exported.rename(folder)
+
+
+def _write_weights(shape: Shape, folder: Path) -> None:
+    tokenizer = vocabulary.widened(shape.vocab_size)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    torch.manual_seed(SEED)
+    try:
+        built = network.build(
+            network.Shape(
+                hidden_size=shape.hidden_size,
+                layers=shape.layers,
+                heads=shape.heads,
+                intermediate_size=shape.intermediate_size,
+                vocab_size=shape.vocab_size,
+                context_length=shape.context_length,
+            ),
+            tokenizer,
+        )
+    finally:
+        torch.set_default_dtype(before)
+    _never_end(built)
+    network.save(built, tokenizer, folder)
+
+
+def _never_end(built: torch.nn.Module) -> None:
+    """Greedy answers of the model run to their limit: its end tokens get a logit of exactly 0."""
+    ends = built.generation_config.eos_token_id
+    with torch.no_grad():
+        built.lm_head.weight[ends] = 0
