@@ -13,6 +13,10 @@ from edge.metrics import Metrics
 from edge.web.appliance import Appliance
 
 
+# Who logged the model stands in the bundle; it is not for everyone who can reach the port.
+_PERSONAL = "mlflow.user"
+
+
 def blueprint(appliance: Appliance) -> flask.Blueprint:
     """`GET /livez`, `/readyz`, `/metrics` and `/v1/version`."""
     routes = flask.Blueprint("operations", __name__)
@@ -74,7 +78,7 @@ def describe(appliance: Appliance) -> dict[str, object]:
             "run_id": lineage.run_id,
             "experiment": lineage.experiment_name,
             "source_uri": lineage.source_uri,
-            "tags": dict(lineage.tags),
+            "tags": {name: value for name, value in lineage.tags.items() if name != _PERSONAL},
         },
         "bundle_sha256": appliance.bundle_sha256,
         "engine": {"name": appliance.engine_name, "reason": appliance.engine_reason},
