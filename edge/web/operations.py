@@ -12,7 +12,6 @@ from edge import __version__
 from edge.metrics import Metrics
 from edge.web.appliance import Appliance
 
-
 # Who logged the model stands in the bundle; it is not for everyone who can reach the port.
 _PERSONAL = "mlflow.user"
 
