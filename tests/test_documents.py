@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,18 @@ def test_scripts_and_modules_that_are_named_exist(page):
     assert missing == []
     for module in re.findall(r"python3? -m ((?:edge|build)[\w.]*)", text):
         assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
+
+
+def test_the_design_lists_the_layers_that_are_checked():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    assert ", ".join(f"`{layer}`" for layer in layers) in (DOCS / "design.md").read_text()
+
+
+def test_every_decision_is_listed_under_its_title():
+    listed = (DOCS / "decisions" / "README.md").read_text()
+    for page in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        number, title = page.read_text().splitlines()[0].removeprefix("# ").split(" ", 1)
+        assert f"[{number}]({page.name}) {title}" in listed
