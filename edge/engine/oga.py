@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int64, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,22 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "OgaCreateGeneratorParams": (c_void_p, _OUT),
     "OgaGeneratorParamsSetSearchNumber": (c_void_p, c_char_p, c_double),
     "OgaCreateGenerator": (c_void_p, c_void_p, _OUT),
-    "OgaGenerator_AppendTokens": (c_void_p, POINTER(c_int32), c_size_t),
+    "OgaGenerator_AppendTokens": (c_void_p, c_void_p, c_size_t),
     "OgaGenerator_GetLogits": (c_void_p, _OUT),
     "OgaTensorGetShapeRank": (c_void_p, POINTER(c_size_t)),
     "OgaTensorGetShape": (c_void_p, POINTER(c_int64), c_size_t),
     "OgaTensorGetData": (c_void_p, _OUT),
 }
+# These end within microseconds: giving the interpreter up, once a call, would cost more.
+_SHORT = frozenset(
+    (
+        "OgaGenerator_GetLogits",
+        "OgaTensorGetShapeRank",
+        "OgaTensorGetShape",
+        "OgaTensorGetData",
+        "OgaDestroyTensor",
+    )
+)
 _DESTROYED = ("Config", "Model", "GeneratorParams", "Generator", "Tensor", "Result")
 
 
@@ -43,6 +53,9 @@ class OgaError(RuntimeError):
 
 def _open() -> ctypes.CDLL:
     library = ctypes.CDLL(str(_LIBRARY))
+    holding = ctypes.PyDLL(str(_LIBRARY))
+    for name in _SHORT:
+        setattr(library, name, getattr(holding, name))
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, c_void_p
@@ -109,15 +122,11 @@ class Generator:
         finally:
             _library.OgaDestroyGeneratorParams(params)
         self._release = _owned(self, _library.OgaDestroyGenerator, self._handle)
+        self._row: type[ctypes.Array[c_float]] | None = None
 
     def append_tokens(self, ids: npt.NDArray[np.int32]) -> None:
         """Run the model over `ids`, C-contiguous int32 of shape (tokens,)."""
-        _call(
-            "OgaGenerator_AppendTokens",
-            self._handle,
-            ids.ctypes.data_as(POINTER(c_int32)),
-            len(ids),
-        )
+        _call("OgaGenerator_AppendTokens", self._handle, ids.ctypes.data, len(ids))
 
     def logits(self) -> npt.NDArray[np.float32]:
         """The logits of the last position, a copy of shape (vocab,)."""
@@ -126,8 +135,10 @@ class Generator:
         try:
             data = c_void_p()
             _call("OgaTensorGetData", tensor, byref(data))
-            values = ctypes.cast(data, POINTER(c_float))
-            return np.ctypeslib.as_array(values, shape=(_last_dimension(tensor),)).copy()
+            if self._row is None:  # the vocabulary does not change
+                self._row = c_float * _last_dimension(tensor)
+            row = self._row.from_address(data.value or 0)
+            return np.frombuffer(memoryview(row), np.float32).copy()
         finally:
             _library.OgaDestroyTensor(tensor)
 

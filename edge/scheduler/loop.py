@@ -146,7 +146,9 @@ class Loop:
         return not self._running or self.kv_used_bytes + needed <= self._kv_limit_bytes
 
     def _note(self, steps: list[Step]) -> None:
-        self._metrics.prompt_tokens.inc(sum(step.prefilled for step in steps))
+        prefilled = sum(step.prefilled for step in steps)
+        if prefilled:
+            self._metrics.prompt_tokens.inc(prefilled)
         decoded = sum(step.choice is not None and not step.prefilled for step in steps)
         if decoded:
             self._metrics.batch_size.observe(decoded)

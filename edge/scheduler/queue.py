@@ -48,6 +48,8 @@ class Queue:
 
     def peek(self) -> Ticket | None:
         """The ticket that is next, left in place."""
+        if not self._waiting:  # the usual case, asked before every token: no lock for it
+            return None
         with self._changed:
             return self._waiting[0] if self._waiting else None
 
@@ -59,6 +61,8 @@ class Queue:
 
     def sweep(self, now_s: float) -> list[Ticket]:
         """Remove and return the tickets that were cancelled or whose deadline has passed."""
+        if not self._waiting:
+            return []
         with self._changed:
             gone = [t for t in self._waiting if t.is_cancelled or t.deadline_s <= now_s]
             for ticket in gone:
