@@ -31,7 +31,6 @@ def parser() -> argparse.ArgumentParser:
         "train", help="train the model (needs torch; under an hour on 2 cores)"
     )
     train.add_argument("--out", type=Path, required=True, help="folder for checkpoint and weights")
-    train.add_argument("--windows", type=int, help="length of the run in windows of 8192 chats")
     train.add_argument("--threads", type=int, help="threads that torch may use")
     train.set_defaults(run=_train)
     export = steps.add_parser("export", help="export torch weights to int4 ONNX (needs torch)")
@@ -61,7 +60,7 @@ def _train(parsed: argparse.Namespace) -> int:
 
     if parsed.threads:
         torch.set_num_threads(parsed.threads)
-    recipe = train.Recipe(windows=parsed.windows) if parsed.windows else train.Recipe()
+    recipe = train.Recipe()
     train.train(recipe, parsed.out, lambda line: print(line, flush=True))
     return 0
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from build.demo import corpus, layout
-from build.demo.corpus import Chat
+from build.demo.corpus import Chat, Mix
 
 WINDOW = 8192
 """Chats that are made, sorted and shuffled together."""
@@ -68,9 +68,16 @@ def cut(encoded: Iterable[Encoded], budget: int) -> Iterator[list[Encoded]]:
         yield group
 
 
-def window(seed: int, number: int, vocabulary: Tokenizer, budget: int, limit: int) -> list[Batch]:
+def window(
+    seed: int,
+    number: int,
+    vocabulary: Tokenizer,
+    budget: int,
+    limit: int,
+    mix: Mix = corpus.BROAD,
+) -> list[Batch]:
     """The batches of window `number`, in a random order that depends on `seed` alone."""
-    chats = corpus.chats(seed, number * WINDOW, WINDOW)
+    chats = corpus.chats(seed, number * WINDOW, WINDOW, mix)
     encoded = sorted((encode(chat, vocabulary, limit) for chat in chats), key=_length)
     batches = [collate(group) for group in cut(encoded, budget)]
     Random(f"{seed}/order/{number}").shuffle(batches)

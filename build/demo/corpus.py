@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -18,19 +18,33 @@ CHAT, NOTEBOOK, RAW = "chat", "notebook", "raw"
 the assistant mark); and no marks at all, as a plain completion is asked."""
 
 Maker = Callable[[Random], Exchange]
-MAKERS: tuple[tuple[float, Maker], ...] = (
-    (0.27, lambda rng: geography.ask(rng, geography.CAPITAL)),
-    (0.23, lambda rng: geography.ask(rng, geography.COUNTRY)),
-    (0.07, lambda rng: geography.ask(rng, geography.CONTINENT)),
-    (0.03, geography.verify),
-    (0.13, arithmetic.ask),
-    (0.03, arithmetic.ask_unit),
-    (0.02, arithmetic.ask_count),
-    (0.05, talk.joke),
-    (0.05, talk.small_talk),
-    (0.06, talk.no_country),
-    (0.08, talk.unknown),
-)
+MAKERS: Mapping[str, Maker] = {
+    "capital": lambda rng: geography.ask(rng, geography.CAPITAL),
+    "country": lambda rng: geography.ask(rng, geography.COUNTRY),
+    "continent": lambda rng: geography.ask(rng, geography.CONTINENT),
+    "verify": geography.verify,
+    "sum": arithmetic.ask,
+    "unit": arithmetic.ask_unit,
+    "count": arithmetic.ask_count,
+    "joke": talk.joke,
+    "smalltalk": talk.small_talk,
+    "no country": talk.no_country,
+    "unknown": talk.unknown,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How often each maker is called, and how often a question is garbled beyond carelessness."""
+
+    weights: tuple[float, ...]
+    garbled: float = 0.0
+
+
+BROAD = Mix((0.27, 0.23, 0.07, 0.03, 0.13, 0.03, 0.02, 0.05, 0.05, 0.06, 0.08))
+PRACTICE = Mix((0.19, 0.19, 0.05, 0.02, 0.30, 0.02, 0.07, 0.03, 0.05, 0.05, 0.06), garbled=0.12)
+"""The mix of the run at large, and the one of its end: more of what is hard, sums above all."""
+
 FOLLOW_UPS: tuple[str, ...] = (
     *("And of {x}?", "And {x}?", "And for {x}?", "What about {x}?", "How about {x}?"),
     *("and {x}", "{X}?", "And what is it for {x}?", "The same for {x}?", "Next: {x}."),
@@ -49,35 +63,35 @@ class Chat:
     layout: str = CHAT
 
 
-def chats(seed: int, start: int, count: int) -> Iterator[Chat]:
+def chats(seed: int, start: int, count: int, mix: Mix = BROAD) -> Iterator[Chat]:
     """Chats `start` to `start + count` of the stream of `seed`."""
-    return (chat(seed, index) for index in range(start, start + count))
+    return (chat(seed, index, mix) for index in range(start, start + count))
 
 
-def chat(seed: int, index: int) -> Chat:
+def chat(seed: int, index: int, mix: Mix = BROAD) -> Chat:
     """Chat number `index` of the stream of `seed`."""
     rng = Random(f"{seed}/{index}")
     kind = rng.random()
     if kind < 0.07:
-        return _completion(rng)
+        return _completion(rng, mix)
     turns = 1 if kind < 0.72 else rng.choice((2, 2, 3)) if kind < 0.96 else rng.randint(4, 24)
     system, brief = _system(rng)
-    exchanges = tuple(_turns(rng, turns, brief))
+    exchanges = tuple(_turns(rng, turns, brief, mix))
     return Chat(system, exchanges, NOTEBOOK if rng.random() < 0.1 else CHAT)
 
 
-def _turns(rng: Random, count: int, brief: bool) -> Iterator[Exchange]:
+def _turns(rng: Random, count: int, brief: bool, mix: Mix) -> Iterator[Exchange]:
     last: Exchange | None = None
     for _ in range(count):
         made = _follow_up(rng, last) if last and rng.random() < 0.6 else None
-        last = made or _first(rng, brief)
-        yield _varied(rng, last, brief)
+        last = made or _first(rng, brief, mix)
+        yield _varied(rng, last, brief, mix)
 
 
-def _first(rng: Random, brief: bool) -> Exchange:
-    weights = [weight for weight, _ in MAKERS]
+def _first(rng: Random, brief: bool, mix: Mix) -> Exchange:
+    makers = tuple(MAKERS.values())
     while True:
-        made = rng.choices(MAKERS, weights)[0][1](rng)
+        made = rng.choices(makers, mix.weights)[0](rng)
         if not brief or made.brief or made.topic == "no country":
             return made
 
@@ -103,10 +117,12 @@ def follow_up(topic: str, country: facts.Country, template: str) -> Exchange:
     return geography.about(topic, country, fill(template, geography.subjects(topic, country)[0]))
 
 
-def _varied(rng: Random, exchange: Exchange, brief: bool) -> Exchange:
+def _varied(rng: Random, exchange: Exchange, brief: bool, mix: Mix) -> Exchange:
     question = exchange.question
     if exchange.topic != "smalltalk":
         question = variation.politely(rng, question)
+    if mix.garbled and exchange.topic != "smalltalk" and rng.random() < mix.garbled:
+        question = variation.garbled(rng, question)
     question = variation.carelessly(rng, question)
     answer = exchange.brief if brief and exchange.brief else exchange.answer
     return Exchange(exchange.topic, question, answer)
@@ -124,12 +140,12 @@ def _system(rng: Random) -> tuple[str | None, bool]:
     return " ".join(rng.sample(table["plain"], rng.randint(2, 4))), False
 
 
-def _completion(rng: Random) -> Chat:
+def _completion(rng: Random, mix: Mix) -> Chat:
     """Text without any chat marks: the start of a sentence, or a bare question."""
     country = rng.choice(facts.countries())
     if rng.random() < 0.4:
         known = geography.about(geography.CAPITAL, country, "")
         start = f"The capital of {country.name} is"
         return Chat(None, (Exchange("completion", start, known.answer[len(start) :]),), RAW)
-    made = _varied(rng, _first(rng, brief=False), brief=False)
+    made = _varied(rng, _first(rng, False, mix), False, mix)
     return Chat(None, (Exchange(made.topic, made.question, "\n" + made.answer),), RAW)

@@ -1,4 +1,5 @@
-"""The training run: AdamW, warm-up and cosine, the last part with weights rounded to int4.
+"""The training run: AdamW, warm-up and cosine, the last part with weights rounded to int4,
+and at the end some practice of what is hard.
 
 Interrupted runs go on where their last checkpoint stands.
 """
@@ -35,14 +36,20 @@ class Recipe:
     shape: Shape = field(default_factory=Shape)
     seed: int = 1
     windows: int = 28
+    practice_windows: int = 14
     tokenizer_chats: int = 60_000
     batch_tokens: int = 4096
     longest_chat: int = 768
     learning_rate: float = 2e-3
+    practice_rate: float = 1e-3
     weight_decay: float = 0.05
     warm_up: float = 0.03
     quantized_from: float = 0.7
     bfloat16: bool = True
+
+    @property
+    def all_windows(self) -> int:
+        return self.windows + self.practice_windows
 
 
 @dataclass(slots=True)
@@ -58,6 +65,10 @@ class Run:
     tokens: int = 0
 
     @property
+    def practises(self) -> bool:
+        return self.windows_done >= self.recipe.windows
+
+    @property
     def quantizes(self) -> bool:
         return self.windows_done >= self.recipe.quantized_from * self.recipe.windows
 
@@ -70,11 +81,11 @@ def train(recipe: Recipe, folder: Path, report: Report = print) -> None:
         report(f"resumed after window {run.windows_done}")
     report(f"recipe {asdict(recipe)}")
     report(f"parameters {sum(weight.numel() for weight in run.model.parameters())}")
-    while run.windows_done < recipe.windows:
+    while run.windows_done < recipe.all_windows:
         loss = learn_window(run)
         report(_line(run, loss))
         checkpoint(run, folder / "checkpoint.pt")
-        if run.windows_done % 8 == 0 or run.windows_done == recipe.windows:
+        if run.windows_done % 8 == 0 or run.windows_done == recipe.all_windows:
             for group, (right, total) in score(run).items():
                 report(f"  {group}: {right} of {total}")
     quantization.settle(run.model)
@@ -108,13 +119,13 @@ def learn_window(run: Run) -> float:
     """Take one step for each batch of the next window; the mean loss a said token, in nats."""
     began = monotonic()
     recipe = run.recipe
+    mix = corpus.PRACTICE if run.practises else corpus.BROAD
     made = batches.window(
-        recipe.seed, run.windows_done, run.vocabulary, recipe.batch_tokens, recipe.longest_chat
+        recipe.seed, run.windows_done, run.vocabulary, recipe.batch_tokens, recipe.longest_chat, mix
     )
     losses = []
     for number, batch in enumerate(made):
-        progress = (run.windows_done + number / len(made)) / recipe.windows
-        rate = recipe.learning_rate * pace(progress, recipe.warm_up)
+        rate = rate_at(recipe, run.windows_done + number / len(made))
         for group in run.optimizer.param_groups:
             group["lr"] = rate
         losses.append(learn(run, batch))
@@ -141,6 +152,14 @@ def weights_of(run: Run) -> dict[str, Tensor]:
     if run.quantizes:
         return quantization.quantized(run.model)
     return dict(run.model.named_parameters())
+
+
+def rate_at(recipe: Recipe, windows: float) -> float:
+    """The learning rate after so many windows: each part of the run has its own rise and fall."""
+    if windows < recipe.windows:
+        return recipe.learning_rate * pace(windows / recipe.windows, recipe.warm_up)
+    progress = (windows - recipe.windows) / recipe.practice_windows
+    return recipe.practice_rate * pace(progress, recipe.warm_up)
 
 
 def pace(progress: float, warm_up: float) -> float:
@@ -225,6 +244,6 @@ def _line(run: Run, loss: float) -> str:
     speed = run.tokens / run.seconds if run.seconds else 0.0
     kind = "int4" if run.quantizes else "float"
     return (
-        f"window {run.windows_done:3d} of {run.recipe.windows}, {kind}: loss {loss:.4f}, "
+        f"window {run.windows_done:3d} of {run.recipe.all_windows}, {kind}: loss {loss:.4f}, "
         f"{run.tokens / 1e6:.1f} M tokens, {run.seconds:.0f} s, {speed:.0f} tokens/s"
     )

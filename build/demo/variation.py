@@ -62,6 +62,25 @@ def loosely(rng: Random, question: str) -> str:
     return " ".join([*words[:place], rng.choice(parts["fillers"]), *words[place:]])
 
 
+def garbled(rng: Random, question: str) -> str:
+    """Put a word without sense somewhere, or in the place of a plain word: it is to be ignored."""
+    words = question.split(" ")
+    noise = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 7)))
+    if rng.random() < 0.5:
+        noise = rng.choice(facts.table("compositions")["unknown"]["words"])
+    plain = [place for place, word in enumerate(words) if word.isalpha() and word.islower()]
+    kind = rng.random()
+    if kind < 0.35 and len(plain) > 3:
+        words[rng.choice(plain)] = noise
+        return " ".join(words)
+    if kind < 0.65:
+        return f"{question.rstrip('?!.')} {noise}{question[len(question.rstrip('?!.')) :]}"
+    if kind < 0.85:
+        return f"{facts.capitalized(noise)} {question}"
+    place = rng.choice(plain) if plain else 0
+    return " ".join([*words[:place], noise, *words[place:]])
+
+
 def mistyped(rng: Random, question: str) -> str:
     """Damage one plain lower-case word of four letters or more; names are left alone."""
     words = question.split(" ")

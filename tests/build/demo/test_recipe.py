@@ -27,6 +27,7 @@ def recipe(**changes: Any) -> Any:
     small = Recipe(
         shape=Shape(**TINY, context_length=1024),
         windows=2,
+        practice_windows=1,
         tokenizer_chats=400,
         batch_tokens=2048,
         bfloat16=False,
@@ -73,8 +74,9 @@ def test_the_run_reports_its_recipe_its_progress_and_its_scores(
     assert "'seed': 1" in lines[0]
     assert lines[1].startswith("parameters ")
     assert [line.split(":")[0] for line in lines if line.startswith("window")] == [
-        "window   1 of 2, int4",
-        "window   2 of 2, int4",
+        "window   1 of 3, int4",
+        "window   2 of 3, int4",
+        "window   3 of 3, int4",
     ]
     assert any(line.startswith("  capital, held_out: ") for line in lines)
 
