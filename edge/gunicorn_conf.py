@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 
 from edge.config import Settings
+from edge.worker import Worker
 
 if TYPE_CHECKING:
     from edge.app import App
@@ -31,48 +29,6 @@ _STALL_S = 900
 _PEER_STALL_S = 60
 # Time for the worker to answer what was cut short by the end of the drain.
 _FAREWELL_S = 5
-
-
-class Worker(ThreadWorker):
-    """A thread worker whose SIGTERM lets running generations end within the drain time."""
-
-    def init_signals(self) -> None:
-        """Leave Ctrl-C, which a terminal sends to every process, to the arbiter."""
-        super().init_signals()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: refuse new work, and close idle connections, which would hold the exit up."""
-        if self.alive:
-            self.app.wired.drain()
-            self.method_queue.defer(self._close_idle)
-        super().handle_exit(sig, frame)
-
-    def run(self) -> None:
-        """Serve until told to stop, then end the engine."""
-        super().run()
-        self.app.wired.close()
-
-    def handle(self, conn: Any) -> Any:
-        """Serve a request, and those that were read from the socket together with it.
-
-        The base class would wait for the socket to become readable, which it never does for a
-        request that came in while the unread body of the one before was being drained.
-        """
-        while True:
-            outcome = super().handle(conn)
-            if outcome is not True or not _has_read_ahead(conn):
-                return outcome
-
-    def _close_idle(self) -> None:
-        for connection in (*self.keepalived_conns, *self.pending_conns):
-            connection.timeout = 0
-
-
-def _has_read_ahead(conn: Any) -> bool:
-    ahead = conn.parser.unreader.take_buffered()
-    conn.parser.unreader.unread(ahead)
-    return bool(ahead)
 
 
 class JsonLogger(Logger):
