@@ -36,7 +36,7 @@ class Assembler:
         self._pieces: list[str] = []
         self._shown = 0
         self._tail = ""
-        self._held: list[TokenLogprob] = []
+        self._held: list[tuple[int, TokenLogprob]] = []
         self.is_stopped = False
 
     @property
@@ -53,7 +53,8 @@ class Assembler:
         """Add a token; returns what may be shown now. Sets `is_stopped` at a stop string."""
         self._ids.append(token)
         if logprob is not None:
-            self._held.append(logprob)
+            # By the place in this text: `logprob.offset` may count an echoed prompt too.
+            self._held.append((self.length, logprob))
         return self._extend(self._stream(token))
 
     def finish(self) -> Piece:
@@ -92,7 +93,7 @@ class Assembler:
         self._shown += size
         # A token that starts at the end has shown nothing yet: half a character, which may turn
         # out to belong to a stop string.
-        ready = [entry for entry in self._held if is_last or entry.offset < self._shown]
+        ready = [entry for start, entry in self._held if is_last or start < self._shown]
         self._held = self._held[len(ready) :]
         return Piece(text, tuple(ready))
 

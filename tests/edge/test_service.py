@@ -218,6 +218,15 @@ def test_log_probabilities_of_a_stop_string_stay_inside(bench):
     assert b"".join(entry.raw for entry in found.choices[0].logprobs) == b"ab"
 
 
+def test_log_probabilities_behind_an_echo_come_with_their_text(bench):
+    """Their offsets count the echoed prompt; that must not hold them back, or lose them."""
+    sampling = Sampling(logprobs=0)
+    deltas = list(bench.generate("ab<end>cd", echo=True, stop=("<end>",), sampling=sampling))
+    answer = [delta for delta in deltas if delta.text and not delta.text.startswith("ab<end>")]
+    assert [[entry.raw for entry in delta.logprobs] for delta in answer] == [[b"a"], [b"b"]]
+    assert [entry.offset for delta in answer for entry in delta.logprobs] == [9, 10]
+
+
 PLAIN = st.characters(exclude_categories=["Cs"], exclude_characters="\ufdd0\ufdd1\ufdd2\ufdd3")
 TEXT = st.text(PLAIN, max_size=12)
 
