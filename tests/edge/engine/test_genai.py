@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 
 import numpy as np
+import onnx
 import pytest
 
 from edge import cpu
@@ -294,6 +296,34 @@ def test_other_threads_run_during_a_prefill(engine, limits):
     inside = [moment for moment in ticks if began < moment < ended]
     # Held, there would be none at all; the bound leaves room for a busy machine.
     assert len(inside) >= 3
+
+
+@pytest.fixture(scope="module")
+def whole_logits(demo_model, tmp_path_factory):
+    """The model as exports without `prune_lm_head` are: logits for every position of a chunk."""
+    folder = tmp_path_factory.mktemp("models") / "whole"
+    shutil.copytree(demo_model, folder)
+    path = folder / "model.onnx"
+    graph = onnx.load(path, load_external_data=False)
+    pruned = next(node for node in graph.graph.node if "prune/Gather" in node.output[0])
+    head = next(node for node in graph.graph.node if "logits" in node.output)
+    head.input[0] = pruned.input[0]
+    shape = next(out for out in graph.graph.output if out.name == "logits").type.tensor_type.shape
+    shape.dim[1].dim_param = "sequence_length"
+    path.unlink()
+    onnx.save(graph, path)
+    return folder
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 64])
+def test_exports_with_logits_for_every_position(whole_logits, limits, bare, chunk):
+    model = genai.load(whole_logits, threads=1, spin=False)
+    engine = genai.GenaiEngine(model, limits, prefill_chunk_ms=100)
+    engine._pace = Fixed(chunk)
+    prompt = prompt_of(23, limits)
+    (ids,) = run(engine, [engine.open(prompt, 12, GREEDY)], 12, limits)
+    assert ids == bare.greedy(prompt, 12)
+    engine.shutdown()
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "broken"])

@@ -55,14 +55,26 @@ def test_the_stream_says_the_same_as_the_whole(tokenizer, text):
 @settings(max_examples=200)
 @given(data=st.data())
 def test_the_assembler_on_any_ids_a_model_may_say(tokenizer, limits, data):
-    """Random ids: broken UTF-8, special tokens, anything; text comes out and nothing raises."""
+    """Random ids: broken UTF-8, special tokens, anything; text comes out and nothing raises.
+
+    Only NUL is left out: the runtime's decoder speaks C strings and drops it.
+    """
     ids = data.draw(st.lists(st.integers(0, limits.vocab_size - 1), max_size=25))
+    ids = [token for token in ids if b"\0" not in tokenizer.token_bytes(token)]
     assembler = Assembler(tokenizer.stream(), tokenizer.decode, ["never in there"])
     shown = "".join(assembler.push(token).text for token in ids) + assembler.finish().text
     shown.encode()
     whole = tokenizer.decode(ids)
     if "\ufffd" not in whole:
         assert shown == whole
+
+
+def test_a_nul_that_the_model_says_is_dropped(tokenizer, limits):
+    """The text around it stays."""
+    nul = [t for t in range(limits.vocab_size) if tokenizer.token_bytes(t) == b"\0"]
+    stream = tokenizer.stream()
+    assert [stream(token) for token in nul] == [""] * len(nul)
+    assert "".join(stream(token) for token in tokenizer.encode("after").tolist()) == "after"
 
 
 def test_ids_outside_of_the_vocabulary_have_no_text(tokenizer, limits):
