@@ -141,8 +141,10 @@ class GenaiEngine:
         A failure of the runtime ends the row that it struck, in its step's `error`.
         """
         steps = []
+        own = cast(list[GenaiRow], rows)
+        self._pace.is_patient = all(row.is_prefilling for row in own)
         may_prefill = True
-        for row in cast(list[GenaiRow], rows):
+        for row in own:
             waits = row.is_prefilling and not may_prefill
             may_prefill = may_prefill and not row.is_prefilling
             steps.append(Step() if waits else self._advance(row))

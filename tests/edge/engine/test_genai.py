@@ -111,6 +111,18 @@ def test_a_prompt_goes_in_by_chunks_one_row_at_a_time(engine, limits):
         engine.close(row)
 
 
+def test_prefill_calls_are_short_only_beside_a_decoding_row(engine, limits):
+    engine._pace = Fixed(4)
+    rows = [engine.open(prompt_of(4, limits, seed), 30, GREEDY) for seed in (1, 2)]
+    patience = []
+    for _ in range(3):
+        engine.advance(rows)
+        patience.append(engine._pace.is_patient)
+    assert patience == [True, False, False]
+    for row in rows:
+        engine.close(row)
+
+
 def test_a_long_prefill_lets_decoding_rows_through(engine, limits):
     engine._pace = Fixed(4)
     short = engine.open(prompt_of(2, limits), 30, GREEDY)

@@ -38,3 +38,13 @@ def test_chunks_stay_within_bounds(notes):
     for tokens, seconds in notes:
         pace.note(tokens, seconds)
         assert 8 <= pace.tokens <= 512
+
+
+def test_patience_makes_calls_four_times_as_long():
+    pace = Pace(0.1)
+    for _ in range(20):
+        pace.note(pace.tokens, pace.tokens * 0.001)
+    pace.is_patient = True
+    assert pace.tokens == pytest.approx(400, abs=4)
+    pace.is_patient = False
+    assert pace.tokens == pytest.approx(100, abs=1)
