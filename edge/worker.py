@@ -58,6 +58,13 @@ class Worker(ThreadWorker):
                 return outcome
         return _DEFER
 
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Keep the connection for its next request; at the end of it all, close it at once."""
+        if not self.alive:
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)
+        super().finish_request(conn, fs)
+
     def _close_idle(self) -> None:
         for connection in (*self.keepalived_conns, *self.pending_conns):
             connection.timeout = 0
