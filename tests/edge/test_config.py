@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,17 @@ def test_the_description_names_each_setting_once_with_a_default_that_can_be_writ
     assert written["EDGE_THREADS"] == written["EDGE_KV_LIMIT"] == "auto"
     assert written["EDGE_SPIN"] == "1"
     assert written["EDGE_DEADLINE_S"] == "600"
+
+
+def test_the_page_has_advice_for_each_setting_in_their_order(repository):
+    page = (repository / "docs/configuration.md").read_text()
+    advice = re.findall(r"^- \*\*`(EDGE_\w+)`\*\*: (.+)$", page, flags=re.MULTILINE)
+    assert [name for name, _ in advice] == [name for name, _, _ in config.describe()]
+    assert all(len(text) > 40 for _, text in advice)
+
+
+def test_the_page_says_what_the_code_says(repository):
+    page = (repository / "docs/configuration.md").read_text()
+    for name, default, doc in config.describe():
+        shown = f"`{default}`" if default else ""
+        assert f"| `{name}` | {shown} | {doc} |" in page
