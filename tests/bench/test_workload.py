@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import workload
 from tests.bench.client import BadAnswer, Stream
 from tests.bench.sides import Bare, Served
 from tests.bench.subject import Subject
@@ -9,6 +10,11 @@ from tests.bench.workload import Bench, Plan, batch_rate
 
 SUBJECT = Subject(Path("bundle"), "toy", "a toy", 1000, 100, 4096, (7, 9))
 PLAN = Plan(rounds=3, clients=(1, 2), short_prompt_tokens=4, long_prompt_tokens=16, new_tokens=5)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(workload, "SETTLE_S", 0)
 
 
 class FakeBare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import mean, median
@@ -16,6 +17,7 @@ from tests.bench.sides import Bare, Served
 from tests.bench.subject import Subject
 
 SUPPRESSED = -100
+SETTLE_S = 0.1  # the runtime's idle threads spin for some 15 ms more, in the way of the other side
 WORST_SHARE = 0.99
 SEED = 5
 
@@ -156,6 +158,7 @@ class Bench:
 
     def _in_turn(self, bare: Callable[[], None], served: Callable[[], None]) -> None:
         for measure in (bare, served) if self._is_bare_first else (served, bare):
+            time.sleep(SETTLE_S)
             measure()
 
     def _stream(self, prompts: Prompts, new_tokens: int) -> list[Stream]:
