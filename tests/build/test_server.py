@@ -90,7 +90,7 @@ def test_the_notebooks_model(cli, http_store, tmp_path):
 def test_refusals_name_what_there_is(cli, http_store, tmp_path):
     argv = ("--out", tmp_path / "out", "--tracking-uri", http_store.uri, "--json")
     told = {
-        "models:/capitls/1": "known models: capitals, comic (did you mean 'capitals'?)",
+        "models:/capitls/1": "(did you mean 'capitals'?)",
         "models:/capitals@champ": "known aliases: champion",
         "models:/capitals/9": "known versions: 1, 2",
         f"runs:/{http_store.run_id}/x": "known models: chat",
