@@ -79,7 +79,7 @@ class ByteTokenizer:
 
 def _is_chat(text: str) -> bool:
     """Whether a prompt came out of the chat template; a mark elsewhere is just a character."""
-    return text[:1] in _MARK_IDS and text.endswith(MARKS["assistant"])
+    return text[:1] in _MARK_IDS and text.endswith(MARKS["end"] + MARKS["assistant"])
 
 
 @dataclass(slots=True)

@@ -50,17 +50,21 @@ class Bare:
     def __init__(self, folder: Path) -> None:
         self._model = og.Model(str(folder))
 
-    def _generator(self, prompt, max_length):
+    def _generator(self, prompt, max_length, chunk=None):
+        """Kernels differ with the number of tokens in a call: equal chunks give equal bits."""
         params = og.GeneratorParams(self._model)
         params.set_search_options(max_length=max_length, do_sample=False, random_seed=0)
         generator = og.Generator(self._model, params)
-        generator.append_tokens(np.asarray(prompt, dtype=np.int32))
+        ids = np.asarray(prompt, dtype=np.int32)
+        step = chunk or len(ids)
+        for start in range(0, len(ids), step):
+            generator.append_tokens(ids[start : start + step])
         return generator
 
-    def greedy(self, prompt, max_tokens):
+    def greedy(self, prompt, max_tokens, chunk=None):
         """The ids that follow, up to `max_tokens` of them, an end token included."""
         # The runtime leaves the end token out of the sequence, so it is noted as it comes.
-        generator = self._generator(prompt, len(prompt) + max_tokens)
+        generator = self._generator(prompt, len(prompt) + max_tokens, chunk)
         ids = []
         while not generator.is_done():
             generator.generate_next_token()

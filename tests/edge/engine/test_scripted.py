@@ -5,13 +5,13 @@ from __future__ import annotations
 import jinja2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge import bundle
 from edge.engine import scripted
 from edge.engine.base import Choice, Engine, Step
-from edge.engine.scripted import EOS, ByteTokenizer, EchoEngine
+from edge.engine.scripted import EOS, MARKS, ByteTokenizer, EchoEngine
 from edge.engine.tokenizer import Tokenizer
 from edge.errors import EngineFailed, InvalidRequest
 from edge.generation import Guidance, Message, Sampling
@@ -45,6 +45,8 @@ PLAIN = st.characters(exclude_categories=["Cs"])
 
 
 @given(st.text(PLAIN))
+@example(MARKS["assistant"])
+@example(MARKS["user"] + MARKS["assistant"])
 def test_the_tokenizer_is_lossless(text: str) -> None:
     ids = TOKENIZER.encode(text)
     assert ids.dtype == np.int32
