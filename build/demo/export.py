@@ -18,7 +18,12 @@ TUNED_OPTIONS: Mapping[str, str] = {
 }
 """int4 blocks of 128 weights, quantized embeddings, logits of the last position only."""
 
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", **telemetry.SILENCE}
+SURROUNDINGS = {
+    "PYTHONHASHSEED": "0",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    **telemetry.SILENCE,
+}
 
 
 class ExportFailed(Exception):
@@ -40,7 +45,7 @@ def export(weights: Path, folder: Path, options: Mapping[str, str] = TUNED_OPTIO
         command += ["--extra_options", *extra, "hf_token=false"]
         done = subprocess.run(
             command,
-            env={**environ, **OFFLINE},
+            env={**environ, **SURROUNDINGS},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from build.demo import corpus, layout
-from build.demo.evaluate import Respondent, evaluate, prompt
+from build.demo.evaluate import MODEL, Respondent, evaluate, prompt
 from build.demo.questions import questions
 
 pytestmark = pytest.mark.torch
@@ -235,6 +235,14 @@ def test_the_exported_model_can_be_evaluated(exported: Path) -> None:
     assert result.scores[0].questions == 4
     assert result.tokens > 0
     assert result.problems  # a network of this size knows nothing
+
+
+def test_the_committed_model_is_the_export_of_the_committed_weights(tmp_path: Path) -> None:
+    from build.demo import export
+
+    export.export(MODEL.parent / "weights", tmp_path / "model")
+    for file in (tmp_path / "model").iterdir():
+        assert file.read_bytes() == (MODEL / file.name).read_bytes(), file.name
 
 
 def test_a_builder_that_fails_says_why(tmp_path: Path) -> None:
