@@ -20,6 +20,8 @@ TUNED_OPTIONS: Mapping[str, str] = {
 
 SURROUNDINGS = {
     "PYTHONHASHSEED": "0",
+    # The builder would stamp the graph with the revision of the checkout that holds .venv.
+    "GIT_DIR": "/nonexistent",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     **telemetry.SILENCE,
