@@ -111,11 +111,11 @@ def test_downloaded_files_are_moved(onnx_folder, demo_model, tmp_path):
 
 def test_links_inside_the_model_become_files(onnx_folder, tmp_path):
     (onnx_folder / "blob").write_text("free as in beer")
-    (onnx_folder / "LICENSE").symlink_to("blob")
+    (onnx_folder / "NOTICE").symlink_to("blob")
     seal(onnx_folder, tmp_path / "out")
-    licence = tmp_path / "out" / "model" / "LICENSE"
-    assert licence.read_text() == "free as in beer"
-    assert not licence.is_symlink()
+    notice = tmp_path / "out" / "model" / "NOTICE"
+    assert notice.read_text() == "free as in beer"
+    assert not notice.is_symlink()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_everything_wrong_at_once(mlflow_model, onnx_folder, findings, edit):
     edit(onnx_folder, "model.decoder.session_options.provider_options", [{"cuda": {}}])
     edit(onnx_folder, "model.decoder.adapters", {"filename": "absent.bin"})
     (onnx_folder / "model.onnx.data").unlink()
-    (onnx_folder / "README.md").symlink_to("/etc/hostname")
+    (onnx_folder / "NOTICE").symlink_to("/etc/hostname")
     (onnx_folder / "tokenizer.json").write_text("{")
     told = "\n".join(problems_of(folder, findings, Options(context_length=10**6)))
     for part in (
@@ -67,7 +67,7 @@ def test_everything_wrong_at_once(mlflow_model, onnx_folder, findings, edit):
         "made for cuda",
         "names 'absent.bin'",
         "keeps weights in 'model.onnx.data', which is not",
-        "README.md is a link that leaves",
+        "NOTICE is a link that leaves",
         "temperature is 'hot'",
         "--context-length is 1000000, expected at most",
         "the tokenizer does not load",

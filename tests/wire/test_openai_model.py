@@ -152,14 +152,14 @@ def test_a_schema_is_kept_to(talker):
     }
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
     answer = talker.chat.completions.create(
-        model="demo", messages=QUESTION, response_format=form, temperature=0
+        model="demo", messages=QUESTION, response_format=form, temperature=0, max_tokens=512
     )
     assert json.loads(answer.choices[0].message.content or "")["size"] in ("small", "large")
 
 
 def test_a_pydantic_model(talker):
     answer = talker.chat.completions.parse(
-        model="demo", messages=QUESTION, response_format=Weather, temperature=0
+        model="demo", messages=QUESTION, response_format=Weather, temperature=0, max_tokens=512
     )
     assert isinstance(answer.choices[0].message.parsed, Weather)
 
