@@ -30,9 +30,7 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def demo_model(repository: Path) -> Path:
     """The folder of the model in the box."""
-    folder = repository / "build" / "demo" / "model"
-    is_there = (folder / "genai_config.json").is_file()
-    return folder if is_there else Path(os.environ["PHIAL_TEST_MODEL"])
+    return repository / "build" / "demo" / "model"
 
 
 @pytest.hookimpl(trylast=True)

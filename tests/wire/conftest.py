@@ -113,11 +113,10 @@ def echo(serve: Serve) -> Served:
 
 
 @pytest.fixture(scope="session")
-def model_bundle(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of the demo model, or of the one that PHIAL_TEST_MODEL names."""
-    source = Path(os.environ.get("PHIAL_TEST_MODEL", repository / "build" / "demo" / "model"))
+def model_bundle(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the demo model."""
     folder = tmp_path_factory.mktemp("bundle")
-    shutil.copytree(source, folder / bundle.MODEL_FOLDER)
+    shutil.copytree(demo_model, folder / bundle.MODEL_FOLDER)
     (folder / bundle.MANIFEST_NAME).write_bytes(bundle.encode(_manifest(folder)))
     return folder
 
