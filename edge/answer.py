@@ -66,7 +66,7 @@ class Answering:
         piece = self._behind_echo(self.text.push(choice.token, scored))
         if self.text.is_stopped:
             self.finish = Finish.STOP
-            self.ticket.cancel()
+            self.ticket.stop()
             yield self._delta(piece, Finish.STOP)
         elif piece.text or piece.logprobs:
             yield self._delta(piece, None)

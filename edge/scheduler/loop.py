@@ -168,7 +168,7 @@ class Loop:
             self._close(item, Finish.LENGTH)
             return
         self._metrics.generated_tokens.inc()
-        if ticket.is_cancelled:
+        if ticket.times.cancelled_s:
             self._metrics.discarded_tokens.inc()
         if step.choice.token in self._engine.limits.eos_ids:
             self._close(item, Finish.STOP)

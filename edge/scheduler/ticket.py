@@ -62,7 +62,11 @@ class Ticket:
     is_cancelled: bool = False
 
     def cancel(self) -> None:
-        """Ask for the sequence to stop; it does so within one step. Idempotent."""
+        """The caller left: the sequence stops within one step. Idempotent."""
         if not self.is_cancelled:
             self.times.cancelled_s = time.monotonic()
             self.is_cancelled = True
+
+    def stop(self) -> None:
+        """The caller has what it wants, at a stop string: stops likewise, but nobody left."""
+        self.is_cancelled = True

@@ -45,3 +45,11 @@ def test_an_event_knows_its_ticket():
     event = Event(one, finish=Finish.STOP)
     assert event.ticket is one
     assert (event.choice, event.prompt_choices, event.error) == (None, (), None)
+
+
+def test_a_stop_is_no_departure():
+    one = ticket()
+    one.stop()
+    one.cancel()
+    assert one.is_cancelled
+    assert one.times.cancelled_s == 0
