@@ -82,6 +82,8 @@ class Answering:
 
     def _behind_echo(self, piece: Piece) -> Piece:
         """The same piece with offsets that count the echoed prompt."""
+        if not self._offset:
+            return piece
         scores = (replace(one, offset=one.offset + self._offset) for one in piece.logprobs)
         return Piece(piece.text, tuple(scores))
 

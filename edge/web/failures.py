@@ -98,10 +98,15 @@ def install(
     @blueprint.errorhandler(EdgeError)
     def answer(error: EdgeError) -> flask.Response:
         record(error, operation(), metrics, request_id())
-        response = flask.jsonify(body(error))
-        response.status_code = status_of(error)
-        response.headers.update(headers_of(error))
-        return response
+        return response(error, body)
+
+
+def response(error: EdgeError, body: Callable[[EdgeError], dict[str, object]]) -> flask.Response:
+    """`body` of the error under its status, with its headers."""
+    answer = flask.jsonify(body(error))
+    answer.status_code = status_of(error)
+    answer.headers.update(headers_of(error))
+    return answer
 
 
 def request_id() -> str:

@@ -6,27 +6,24 @@ its HTTP status, in a stream too; after that an error is one last event of the s
 
 from __future__ import annotations
 
-import itertools
+import functools
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import flask
 
-from edge.answer import Generation
 from edge.bundle import Defaults
-from edge.errors import EdgeError, UnsupportedMedia
-from edge.generation import Delta
+from edge.errors import UnsupportedMedia
 from edge.protocol import (
     fields,
     openai_models,
     openai_request,
     openai_response,
     openai_stream,
-    sse,
 )
 from edge.protocol.openai_request import Call
 from edge.protocol.openai_response import Envelope
@@ -94,7 +91,10 @@ def _answer(appliance: Appliance, door: Door) -> flask.Response:
     envelope = _envelope(appliance, door, call)
     generation = appliance.service.generate(call.request)
     if call.stream:
-        return _stream(appliance, door, call, envelope, generation)
+        write = functools.partial(door.write_stream, envelope, include_usage=call.include_usage)
+        return stream.answer_in_pieces(
+            generation, appliance.departures, write, failures.openai_body
+        )
     with closing(generation), appliance.departures.watch(generation.cancel):
         completion = collect(generation)
     return flask.jsonify(door.write(envelope, completion.choices, completion.usage))
@@ -118,28 +118,3 @@ def _envelope(appliance: Appliance, door: Door, call: Call) -> Envelope:
         logprobs=call.request.sampling.logprobs,
         metadata=call.metadata,
     )
-
-
-def _stream(
-    appliance: Appliance, door: Door, call: Call, envelope: Envelope, generation: Generation
-) -> flask.Response:
-    with appliance.departures.watch(generation.cancel):
-        deltas = _begun(iter(generation))
-    chunks = door.write_stream(envelope, deltas, include_usage=call.include_usage)
-    return stream.sse_response(generation, _events(chunks), appliance.departures)
-
-
-def _begun(deltas: Iterator[Delta]) -> Iterator[Delta]:
-    """The same deltas, the first of which has come; raises what keeps it from coming."""
-    first = list(itertools.islice(deltas, 1))
-    return itertools.chain(first, deltas)
-
-
-def _events(chunks: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    try:
-        for chunk in chunks:
-            yield sse.event(chunk)
-    except EdgeError as error:
-        yield sse.event(failures.openai_body(error))
-    else:
-        yield sse.DONE

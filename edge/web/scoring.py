@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import flask
 
-from edge.answer import Generation
-from edge.errors import EdgeError, NotReady, UnsupportedMedia
+from edge.errors import NotReady, UnsupportedMedia
 from edge.generation import Usage
-from edge.protocol import scoring, scoring_reply, sse
+from edge.protocol import scoring, scoring_reply
 from edge.protocol.scoring import Invocation
 from edge.protocol.scoring_reply import Envelope
 from edge.service import collect
@@ -47,7 +45,8 @@ def health(appliance: Appliance) -> flask.Blueprint:
 
     def ping() -> flask.Response:
         if not appliance.is_ready():
-            return _failure(NotReady("the model is still being loaded"))
+            error = NotReady("the model is still being loaded")
+            return failures.response(error, scoring_reply.failure)
         return _json("\n")
 
     def version() -> flask.Response:
@@ -98,7 +97,10 @@ def _answer(appliance: Appliance) -> flask.Response:
     request = dataclasses.replace(request, request_id=failures.request_id())
     generation = appliance.service.generate(request)
     if _is_streamed(invocation):
-        return _stream(appliance, envelope, generation)
+        write = functools.partial(scoring_reply.chunks, envelope)
+        return stream.answer_in_pieces(
+            generation, appliance.departures, write, scoring_reply.failure
+        )
     with closing(generation), appliance.departures.watch(generation.cancel):
         completion = collect(generation)
     whole = scoring_reply.predictions(envelope, invocation, completion.choices, completion.usage)
@@ -111,36 +113,10 @@ def _is_streamed(invocation: Invocation) -> bool:
     return invocation.wants_stream and "text/event-stream" in accepted.values()
 
 
-def _stream(appliance: Appliance, envelope: Envelope, generation: Generation) -> flask.Response:
-    """Events as the text comes; what goes wrong before the first has its status."""
-    with appliance.departures.watch(generation.cancel):
-        deltas = iter(generation)
-        begun = itertools.chain(list(itertools.islice(deltas, 1)), deltas)
-    chunks = scoring_reply.chunks(envelope, begun)
-    return stream.sse_response(generation, _events(chunks), appliance.departures)
-
-
-def _events(chunks: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    try:
-        for chunk in chunks:
-            yield sse.event(chunk)
-    except EdgeError as error:
-        yield sse.event(scoring_reply.failure(error))
-    else:
-        yield sse.DONE
-
-
 def _envelope(appliance: Appliance) -> Envelope:
     manifest = appliance.manifest
     is_chat = manifest.signature.kind == "chat"
     return Envelope(str(uuid.uuid4()), int(time.time()), manifest.name, is_chat)
-
-
-def _failure(error: EdgeError) -> flask.Response:
-    response = flask.jsonify(scoring_reply.failure(error))
-    response.status_code = failures.status_of(error)
-    response.headers.update(failures.headers_of(error))
-    return response
 
 
 def _json(content: str | bytes) -> flask.Response:

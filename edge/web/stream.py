@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import flask
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from edge.answer import Generation
-from edge.errors import BodyTooLarge, InvalidRequest
+from edge.errors import BodyTooLarge, EdgeError, InvalidRequest
+from edge.generation import Delta
+from edge.protocol import sse
 from edge.web.departure import Departures
 
 _EVENT_STREAM = {
@@ -39,6 +43,23 @@ def read_body(limit_bytes: int) -> bytes:
     return body
 
 
+def answer_in_pieces(
+    generation: Generation,
+    departures: Departures,
+    write: Callable[[Iterator[Delta]], Iterable[dict[str, Any]]],
+    failure: Callable[[EdgeError], dict[str, Any]],
+) -> flask.Response:
+    """Stream what `write` makes of the deltas, each chunk an event.
+
+    The reply starts once the first delta is there: what goes wrong before that is raised, and
+    has its HTTP status; later it is one last event, with the body `failure`.
+    """
+    with departures.watch(generation.cancel):
+        deltas = iter(generation)
+        begun = itertools.chain(list(itertools.islice(deltas, 1)), deltas)
+    return sse_response(generation, _events(write(begun), failure), departures)
+
+
 def sse_response(
     generation: Generation, chunks: Iterable[bytes], departures: Departures
 ) -> flask.Response:
@@ -48,3 +69,15 @@ def sse_response(
     response.call_on_close(end_watch)
     response.call_on_close(generation.close)
     return response
+
+
+def _events(
+    chunks: Iterable[dict[str, Any]], failure: Callable[[EdgeError], dict[str, Any]]
+) -> Iterator[bytes]:
+    try:
+        for chunk in chunks:
+            yield sse.event(chunk)
+    except EdgeError as error:
+        yield sse.event(failure(error))
+    else:
+        yield sse.DONE
