@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edge.bundle import Defaults
 from edge.errors import InvalidRequest
 from edge.generation import Guidance, Message, Prompt, Sampling
 from edge.protocol import openai_request
 
-NONE = Defaults()
-MESSAGES = [{"role": "user", "content": "Hello"}]
-
-
-def chat(**body):
-    return openai_request.chat({"messages": MESSAGES, **body}, NONE)
-
-
-def completion(**body):
-    return openai_request.completion({"prompt": "Hello", **body}, NONE)
-
-
-def refusal(operation, **body) -> InvalidRequest:
-    with pytest.raises(InvalidRequest) as caught:
-        operation(**body)
-    return caught.value
+from .openai_bodies import MESSAGES, NONE, chat, completion, refusal
 
 
 def test_the_least_chat():
