@@ -22,7 +22,6 @@ class Limits:
     eos_ids: frozenset[int]
     vocab_size: int
     kv_bytes_per_token: int = 0
-    quantization: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,6 @@ def limits(manifest: Manifest, folder: Path) -> Limits:
         eos_ids=frozenset(manifest.eos_ids),
         vocab_size=int(config["model"]["vocab_size"]),
         kv_bytes_per_token=manifest.kv_bytes_per_token,
-        quantization=manifest.quantization,
     )
 
 

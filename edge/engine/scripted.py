@@ -123,7 +123,6 @@ class EchoEngine:
             eos_ids=frozenset({EOS}),
             vocab_size=VOCAB_SIZE,
             kv_bytes_per_token=self.kv_bytes_per_token,
-            quantization="none",
         )
 
     def open(
