@@ -12,7 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from .traffic import Stream, call, connect, eventually, figure, get, is_idle, post
 
-LONG = {"prompt": "x" * 60_000, "max_tokens": 60_000}
+LONG = {"prompt": "x" * 500_000, "max_tokens": 500_000}
 
 
 def test_health_of_a_ready_appliance(echo):
