@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edge import __version__, config, loading
+from edge import __version__, config, loading, runtimes
 from edge.bundle import Bundle, Manifest
 from edge.config import Settings
 from edge.engine import scripted
@@ -115,7 +115,7 @@ class App:
             departures=Departures(),
             is_ready=lambda: self.is_ready,
             to_request=lambda call: served.to_request(call, self._service.special_tokens),
-            versions=loading.versions(),
+            versions=runtimes.versions(),
         )
 
 

@@ -145,18 +145,28 @@ def read(folder: Path, *, verify: Literal["size", "sha256"] = "size") -> Bundle:
     Raises `StartupError` with every problem: no manifest, unknown format, fields of the wrong
     type, files missing, of another size or (with `verify="sha256"`) of other content.
     """
+    bundle = peek(folder)
+    problems = [
+        problem
+        for file in bundle.manifest.files
+        for problem in _file_problems(folder, file, verify)
+    ]
+    if problems:
+        raise StartupError(problems)
+    return bundle
+
+
+def peek(folder: Path) -> Bundle:
+    """Open the bundle in `folder` by its manifest alone; the model's files are not looked at.
+
+    Raises `StartupError` with every problem of the manifest.
+    """
     path = folder / MANIFEST_NAME
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise StartupError([f"bundle: cannot read {path}: {error.strerror}"]) from error
-    manifest = parse(raw)
-    problems = [
-        problem for file in manifest.files for problem in _file_problems(folder, file, verify)
-    ]
-    if problems:
-        raise StartupError(problems)
-    return Bundle(folder, manifest, hashlib.sha256(raw).hexdigest())
+    return Bundle(folder, parse(raw), hashlib.sha256(raw).hexdigest())
 
 
 def parse(raw: bytes) -> Manifest:

@@ -6,7 +6,6 @@ the README's table are tested against these declarations.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from edge.errors import StartupError
 
 PREFIX = "EDGE_"
 _ALIKE = 0.7
+_TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 Parse = Callable[[str], Any]
 
 
@@ -164,28 +164,48 @@ class Settings:
         Raises `StartupError` that lists every bad value and every unknown name at once.
         An empty value counts as unset.
         """
-        problems: list[str] = []
-        known = {variable(item.name): item for item in fields(Settings)}
-        values: dict[str, Any] = {}
-        for name, text in environ.items():
-            if not name.startswith(PREFIX) or not text:
-                continue
-            if name not in known:
-                problems.append(_unknown(name, known))
-                continue
-            item = known[name]
-            try:
-                values[item.name] = item.metadata["parse"](text)
-            except ValueError as error:
-                problems.append(f"{name} is {text!r}, expected {error}")
+        settings, problems = survey(environ)
         if problems:
-            raise StartupError(sorted(problems))
-        return Settings(**values)
+            raise StartupError(problems)
+        return settings
 
 
-def from_process(overrides: Mapping[str, str]) -> Settings:
-    """The settings of this process's own environment, with `overrides` from the command line."""
-    return Settings.from_env({**os.environ, **overrides})
+def survey(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """What `environ` sets as far as it is good, and one line for each name or value that is not.
+
+    A setting with a bad value has its default. An empty value counts as unset.
+    """
+    problems: list[str] = []
+    known = {variable(item.name): item for item in fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or not text:
+            continue
+        if name not in known:
+            problems.append(_unknown(name, known))
+            continue
+        item = known[name]
+        try:
+            values[item.name] = item.metadata["parse"](text)
+        except ValueError as error:
+            problems.append(f"{name} is {text!r}, expected {error}")
+    return Settings(**values), sorted(problems)
+
+
+def from_process(
+    overrides: Mapping[str, str], defaults: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings of this process's own environment.
+
+    `overrides` come from the command line and win over a variable, `defaults` stand in for one
+    that is not set; both by the names of variables. Raises `StartupError`.
+    """
+    return Settings.from_env({**(defaults or {}), **of_process(), **overrides})
+
+
+def of_process() -> dict[str, str]:
+    """The variables of this process's own environment that are set to something."""
+    return {name: text for name, text in os.environ.items() if text}
 
 
 def api_keys(settings: Settings) -> tuple[bytes, ...]:
@@ -204,9 +224,14 @@ def api_keys(settings: Settings) -> tuple[bytes, ...]:
     return keys
 
 
+def telemetry_is_off() -> bool:
+    """Whether whoever started this process has switched the runtimes' telemetry off."""
+    return os.environ.get(_TELEMETRY_OFF) == "1"
+
+
 def silence_telemetry() -> None:
     """Switch the runtimes' telemetry off; must run before the first import of either."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    os.environ[_TELEMETRY_OFF] = "1"
 
 
 def variable(name: str) -> str:
@@ -234,6 +259,8 @@ def _written(item: Field[Any]) -> str:
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:
+    import difflib  # a few milliseconds that only a wrong name is worth
+
     names = [other.removeprefix(PREFIX) for other in known]
     near = difflib.get_close_matches(name.removeprefix(PREFIX).upper(), names, n=1, cutoff=_ALIKE)
     return f"{name} is not a setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")

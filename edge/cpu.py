@@ -1,4 +1,4 @@
-"""How much CPU and memory this process may use: cgroup v1 and v2 limits, and affinity."""
+"""CPU and memory this process may use: cgroup v1 and v2 limits, affinity, instruction sets."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ def quota_cores(root: Path = _ROOT) -> float:
 def threads(cores: float) -> int:
     """Engine threads for a quota: rounded down from 1 on, since a throttled thread stalls all."""
     return max(1, math.floor(cores + 0.25))
+
+
+def features(root: Path = _ROOT) -> frozenset[str]:
+    """Instruction sets of the first core as the kernel names them; empty where it does not.
+
+    `/proc/cpuinfo` lists them under `flags` on x86 and under `Features` on ARM.
+    """
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        name, _, words = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(words.split())
+    return frozenset()
 
 
 def memory_limit_bytes(root: Path = _ROOT) -> int:

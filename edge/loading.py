@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge import cpu
+from edge import cpu, memory
 from edge.admission import Rules
 from edge.bundle import Bundle, Defaults
 from edge.config import Settings, silence_telemetry
@@ -18,6 +17,7 @@ from edge.engine.base import Engine, Limits
 from edge.engine.tokenizer import Tokenizer
 from edge.errors import EngineFailed, StartupError
 from edge.generation import Sampling
+from edge.memory import LEAST_KV_TOKENS, Appetite
 from edge.metrics import Metrics
 from edge.scheduler.loop import Loop
 from edge.scheduler.queue import Queue
@@ -26,11 +26,6 @@ from edge.service import Backend
 _log = logging.getLogger(__name__)
 _WARM_UP_PROMPT_TOKENS = 4
 _WARM_UP_TOKENS = 2
-# With less than this no useful request would be let in.
-_LEAST_KV_TOKENS = 16
-# What requests need besides KV cache: buffers of the runtime, HTTP threads, Python.
-_HEADROOM = 0.1
-_HEADROOM_LEAST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +98,6 @@ def start(load: Loader, defaults: Defaults, settings: Settings, metrics: Metrics
     return Backend(rules, queue, loop)
 
 
-def versions() -> dict[str, str]:
-    """The installed versions of the runtimes."""
-    return {name: importlib.metadata.version(name) for name in ("onnxruntime", "onnxruntime-genai")}
-
-
 def _warm_up(engine: Engine) -> None:
     try:
         _say_something(engine)
@@ -131,25 +121,17 @@ def _say_something(engine: Engine) -> None:
 
 def _kv_limit(limits: Limits, settings: Settings) -> int:
     """The setting, else what memory is free; raises `StartupError` where no request would fit."""
-    allowed = settings.kv_limit or _free_for_kv(limits, settings.slots)
-    least = _LEAST_KV_TOKENS * limits.kv_bytes_per_token
+    appetite = Appetite(settings.slots, limits.context_length, limits.kv_bytes_per_token)
+    allowed = settings.kv_limit or memory.for_kv_bytes(appetite, cpu.resident_bytes())
+    least = appetite.least_bytes
     if allowed < least:
         raise StartupError(
             [
                 f"memory: {allowed} bytes are there for the KV cache, expected at least {least}, "
-                f"{_LEAST_KV_TOKENS} tokens; raise the memory limit or EDGE_KV_LIMIT"
+                f"{LEAST_KV_TOKENS} tokens; raise the memory limit or EDGE_KV_LIMIT"
             ]
         )
     return allowed
-
-
-def _free_for_kv(limits: Limits, slots: int) -> int:
-    """What the memory limit leaves, and no more than the slots could ever use."""
-    most = slots * limits.context_length * limits.kv_bytes_per_token
-    memory = cpu.memory_limit_bytes()
-    headroom = max(_HEADROOM_LEAST_BYTES, int(memory * _HEADROOM))
-    left = max(0, memory - cpu.resident_bytes() - headroom)
-    return min(most, left)
 
 
 def _publish(

@@ -5,6 +5,8 @@ Order: logit bias, penalties, grammar mask, temperature, top-k, top-p, min-p, dr
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,10 +26,12 @@ class Sampler:
         """`prompt` is int32, shape (tokens,): the repetition penalty covers it too."""
         self._sampling = sampling
         self._constraint = constraint
-        # Seeds may be negative on the wire; numpy wants them unsigned.
+        # Seeds may be negative on the wire; `Random` would take -1 for 1.
         seed = None if sampling.seed is None else sampling.seed & _SEED_MASK
-        self._random = np.random.default_rng(seed)
-        self._prompt = np.unique(prompt)
+        # One number a token: numpy's generators would cost every start 2.5 MB for that.
+        self._random = random.Random(seed)  # noqa: S311 - a draw of text, no secret
+        # Only that penalty looks at it, and the first `np.unique` of a process loads numpy.ma.
+        self._prompt = np.unique(prompt) if sampling.repetition_penalty != 1 else prompt
         self._counts: dict[int, int] = {}
         self._is_plain = (
             constraint is None

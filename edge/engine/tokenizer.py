@@ -6,15 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import onnxruntime_genai as og
 
 from edge.engine.base import Constraint, Ids
-from edge.engine.guidance import Grammars
 from edge.errors import InvalidRequest, StartupError
 from edge.generation import Guidance, Message
+
+if TYPE_CHECKING:
+    from edge.engine.guidance import Grammars
 
 
 class Tokenizer(Protocol):
@@ -121,7 +123,9 @@ class GenaiTokenizer:
 
     @cached_property
     def _grammars(self) -> Grammars:
-        # Built at first use: few deployments guide their output, and it costs memory.
+        # Imported and built at first use: few deployments guide their output, and it costs memory.
+        from edge.engine.guidance import Grammars
+
         try:
             definition = self._definition.read_text(encoding="utf-8")
         except OSError as error:

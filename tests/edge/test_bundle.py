@@ -236,6 +236,22 @@ def test_figures_that_make_no_sense(name, value):
     assert name in caught.value.problems[0]
 
 
+def test_a_look_at_the_manifest_leaves_the_files_alone(folder):
+    (folder / "model/model.onnx").unlink()
+    peeked = bundle.peek(folder)
+    assert peeked.manifest == manifest()
+    assert peeked.sha256 == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    assert problems(folder) == ["bundle: model/model.onnx is missing"]
+
+
+def test_a_look_at_what_is_no_bundle(tmp_path):
+    with pytest.raises(StartupError, match="cannot read"):
+        bundle.peek(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(StartupError, match="not JSON"):
+        bundle.peek(tmp_path)
+
+
 def test_the_digest_of_a_file(tmp_path):
     path = tmp_path / "big"
     path.write_bytes(b"x" * 3_000_000)

@@ -177,6 +177,29 @@ def test_a_bad_variable_is_reported_beside_a_good_override(monkeypatch):
         config.from_process({"EDGE_PORT": "4321"})
 
 
+def test_a_survey_keeps_what_is_good():
+    environ = {"EDGE_PORT": "x", "EDGE_SLOTS": "2", "EDGE_PROT": "1", "HOME": "/"}
+    settings, found = config.survey(environ)
+    assert settings == Settings(slots=2)
+    assert [line.split()[0] for line in found] == ["EDGE_PORT", "EDGE_PROT"]
+
+
+def test_a_default_of_a_command_yields_to_a_variable_and_that_to_a_flag(monkeypatch):
+    quiet = {"EDGE_LOG_LEVEL": "error"}
+    assert config.from_process({}, quiet).log_level == "error"
+    monkeypatch.setenv("EDGE_LOG_LEVEL", "")
+    assert config.from_process({}, quiet).log_level == "error"
+    monkeypatch.setenv("EDGE_LOG_LEVEL", "debug")
+    assert config.from_process({}, quiet).log_level == "debug"
+    assert config.from_process({"EDGE_LOG_LEVEL": "info"}, quiet).log_level == "info"
+
+
+@pytest.mark.parametrize(("value", "is_off"), [("1", True), ("0", False), ("", False)])
+def test_whether_telemetry_was_switched_off(monkeypatch, value, is_off):
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", value)
+    assert config.telemetry_is_off() is is_off
+
+
 def test_telemetry_is_off_before_any_runtime_is_imported(monkeypatch):
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
     config.silence_telemetry()

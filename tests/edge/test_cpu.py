@@ -133,6 +133,25 @@ def test_throttled_time(tree, files, seconds):
     assert cpu.throttled_seconds(tree(**files)) == seconds
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512_vnni\n", {"fpu", "avx2", "avx512_vnni"}),
+        ("Features\t: fp asimd asimddp\nCPU part\t: 0xd0b\n", {"fp", "asimd", "asimddp"}),
+        ("flags : a\n\nflags : a b\n", {"a"}),
+        ("flags\t:\n", set()),
+        ("bogomips : 10\nvmx flags : ept\n", set()),
+        (None, set()),
+    ],
+    ids=str,
+)
+def test_instruction_sets(tmp_path, content, found):
+    if content is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text(content)
+    assert cpu.features(tmp_path) == found
+
+
 def test_the_real_machine_answers():
     assert 0 < cpu.quota_cores() <= CORES
     assert cpu.memory_limit_bytes() > 1 << 24

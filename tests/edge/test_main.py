@@ -1,14 +1,16 @@
-"""The command line: flags over variables, every check before the server starts."""
+"""The command line: its commands, flags over variables, every check before the server starts."""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 
 import pytest
 
 from edge import __main__ as command
 from edge import __version__, gunicorn_conf
+from edge.commands import SUMMARIES, version
 
 
 @pytest.fixture
@@ -78,7 +80,9 @@ def test_all_checks_are_made(servers, capsys, monkeypatch, tmp_path):
     assert port in lines[2]
 
 
-@pytest.mark.parametrize("arguments", [["--scripted", "parrot"], ["--port"], ["more"]])
+@pytest.mark.parametrize(
+    "arguments", [["--scripted", "parrot"], ["--port"], ["more"], ["serve", "more"], [""]]
+)
 def test_arguments_that_are_none(servers, arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         command.main(arguments)
@@ -92,3 +96,71 @@ def test_help_and_version(capsys):
             command.main(arguments)
         assert ended.value.code == 0
         assert part in capsys.readouterr().out
+
+
+def test_serving_is_what_happens_without_a_command(servers):
+    assert command.main(["serve", "--scripted", "echo", "--host", "::1"]) == 0
+    assert command.main(["--scripted", "echo"]) == 0
+    assert [settings.host for settings, _ in servers[1:]] == ["::1", "127.0.0.1"]
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    output = capsys.readouterr().out
+    assert [name for name in SUMMARIES if f"\n  {name} " not in output] == []
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main([name, "--help"])
+    assert ended.value.code == 0
+    assert "usage: python -m edge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("docter", "did you mean doctor?"),
+        ("versoin", "did you mean version?"),
+        ("zzz", "expected one of serve, doctor, version, chat, probe"),
+    ],
+)
+def test_a_command_that_is_none(name, hint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main([name])
+    assert ended.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_the_words_of_the_process_are_taken(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["edge", "version"])
+    assert command.main() == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_the_problems_of_any_command_are_listed(monkeypatch, capsys):
+    monkeypatch.setenv("EDGE_PORT", "x")
+    monkeypatch.setenv("EDGE_SLOTS", "y")
+    assert command.main(["version"]) == 2
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == [
+        "EDGE_PORT",
+        "EDGE_SLOTS",
+    ]
+
+
+def test_a_reader_that_left_gets_no_traceback(monkeypatch, capfd):
+    def broken(_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(version, "run", broken)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    assert command.main(["version"]) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_the_page_has_a_row_and_a_section_for_each_command(repository):
+    page = (repository / "docs/commands.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == list(SUMMARIES)
+    assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == list(SUMMARIES)

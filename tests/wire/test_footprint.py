@@ -109,6 +109,22 @@ def test_the_arbiter_holds_no_runtime(serve):
     assert served.stop() == 0
 
 
+def test_the_worker_holds_nothing_for_rare_requests(serve, model_bundle):
+    """Grammars are loaded with the first request that brings one, random numbers of numpy never."""
+    served = serve("--bundle", str(model_bundle))
+    (worker,) = children(served.process.pid)
+    maps = Path(f"/proc/{worker}/maps")
+    chat = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "temperature": 1}
+    assert post(served, "/v1/chat/completions", chat)[0] == 200
+    assert "numpy/_core" in maps.read_text()
+    assert "llguidance" not in maps.read_text()
+    assert "numpy/random" not in maps.read_text()
+    json_object = {**chat, "response_format": {"type": "json_object"}}
+    assert post(served, "/v1/chat/completions", json_object)[0] == 200
+    assert "llguidance" in maps.read_text()
+    assert served.stop() == 0
+
+
 def test_telemetry_is_off_before_the_runtime_is_imported(repository, settled):
     """`ORT_DISABLE_TELEMETRY` has to stand before the first import of either library."""
     program = (
