@@ -160,7 +160,7 @@ def test_a_silenced_check_is_named(path):
 
 FOREIGN = {
     "a package index": r"https?://\S*/(?:simple|whl)\b|/simple/",
-    "an index option": r"--(?:extra-)?index-url|--find-links|--trusted-host",
+    "an index option": r"--(?:(?:extra-)?index-url|find-links|trusted-host)[= ]+\S*[./]",
     "a path of one machine": r"(?<![\w.])/(?:root|work|opt)/",
 }
 
