@@ -4,7 +4,11 @@ BuildError            carries `problems`, every one that was found; exit status 
 |- SourceNotFound     the URI names no model, version, alias or run; or the store is out of reach
 |- InvalidModel       the model was found and cannot be served
 |- InvalidBundle      a folder is no bundle, or not the one its manifest describes
-`- OutputRefused      the output folder cannot be written
+|- OutputRefused      the output folder cannot be written
+|- InvalidImage       an image, archive or layout is not what it should be
+|- ToolMissing        no container tool is there, or not one that can do what was asked
+|- BuildFailed        the container tool failed
+`- PublishFailed      the destination refused; nothing is half-published
 UsageError            the command line makes no sense; exit status 2
 """
 
@@ -39,6 +43,22 @@ class InvalidBundle(BuildError):
 
 class OutputRefused(BuildError):
     """The output folder cannot be written."""
+
+
+class InvalidImage(BuildError):
+    """An image, archive or layout is not what it should be."""
+
+
+class ToolMissing(BuildError):
+    """No container tool is there, or not one that can do what was asked."""
+
+
+class BuildFailed(BuildError):
+    """The container tool failed."""
+
+
+class PublishFailed(BuildError):
+    """The destination refused the image; nothing is half-published."""
 
 
 class UsageError(Exception):
