@@ -1,0 +1,1 @@
+"""Images into registries: the OCI distribution protocol, logins, retries."""
