@@ -1,0 +1,70 @@
+"""Wheels of the target platform, by pip: downloaded on this machine, installed into a folder.
+
+Every wheel must have a hash that the locked requirements list; nothing is built or run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PYTHON = "3.11"
+# Debian 12 has glibc 2.36: the image runs wheels of every manylinux policy up to that.
+_GLIBC_MINORS = range(36, 16, -1)
+
+
+def download(requirements: Path, machine: str, into: Path) -> None:
+    """Fill `into` with the wheels of the locked `requirements` for `machine` (x86_64, aarch64)."""
+    _pip("download", *_target(machine), *_locked(requirements), "--dest", str(into))
+
+
+def install(requirements: Path, machine: str, wheels: Path, into: Path) -> None:
+    """Unpack the downloaded `wheels` into the folder `into`, without the network."""
+    offline = ("--no-index", "--find-links", str(wheels), "--no-compile")
+    _pip("install", *_target(machine), *_locked(requirements), *offline, "--target", str(into))
+
+
+def _target(machine: str) -> list[str]:
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in _GLIBC_MINORS]
+    abis = ("cp" + PYTHON.replace(".", ""), "abi3", "none")
+    return [
+        *("--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON),
+        *(word for abi in abis for word in ("--abi", abi)),
+        *(word for one in (*platforms, f"manylinux2014_{machine}") for word in ("--platform", one)),
+    ]
+
+
+def _locked(requirements: Path) -> list[str]:
+    return ["--no-deps", "--require-hashes", "--requirement", str(requirements)]
+
+
+def _pip(command: str, *arguments: str) -> None:
+    # Debian ships pip as a wheel, which runs as it is.
+    found = sorted(Path("/usr/share/python-wheels").glob("pip-*.whl"))
+    pip = [sys.executable, str(found[-1] / "pip")] if found else [sys.executable, "-m", "pip"]
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-cache-dir")
+    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
+    subprocess.run([*pip, command, *quiet, *arguments], check=True, env=environment)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`download` from the command line, for `download.sh`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=["download"])
+    parser.add_argument("--machine", required=True)
+    parser.add_argument("--requirements", required=True, type=Path)
+    parser.add_argument("into", type=Path)
+    args = parser.parse_args(argv)
+    try:
+        download(args.requirements, args.machine, args.into)
+    except subprocess.CalledProcessError as error:
+        return int(error.returncode)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
