@@ -76,6 +76,26 @@ def add_store_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_build_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say how an image is built."""
+    add = parser.add_argument_group("the build").add_argument
+    add("--tool", choices=("docker", "podman", "buildah"), help="default: the first that works")
+    add("--base", default="", metavar="IMAGE", help="instead of the Dockerfiles' Debian image")
+    add("--numpy", choices=("debian", "wheel"), default="debian", help="wheel: larger, faster")
+    add("--wheelhouse", type=Path, metavar="DIR", help="build without a network, from `fetch`")
+    add("--no-cache", action="store_true", help="run every step of the Dockerfiles again")
+    add("--verbose", action="store_true", help="show what the container tool says")
+    add_network_flags(parser)
+
+
+def add_network_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say how packages are reached; they become build secrets."""
+    add = parser.add_argument_group("the network of the build").add_argument
+    add("--index-url", default="", metavar="URL", help="of Python packages (PIP_INDEX_URL)")
+    add("--proxy", default="", metavar="URL", help="for packages (HTTPS_PROXY, HTTP_PROXY)")
+    add("--ca", type=Path, metavar="FILE", help="PEM certificates to trust (PIP_CERT ...)")
+
+
 def options_of(args: argparse.Namespace) -> Options:
     """The options of parsed flags; raises `UsageError` for what no flag can check alone."""
     named = {key: getattr(args, key) for key in _SETTINGS if getattr(args, key) is not None}

@@ -1,0 +1,161 @@
+"""The container tool that runs the Dockerfiles: Docker, podman or buildah, whichever is there.
+
+All three are used for one thing: to run a Dockerfile up to a stage and to hand the result over
+as a docker-archive. Everything after that (layers, digests, index, push) is `build.oci`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from build.command import run
+from build.errors import BuildFailed, ToolMissing
+
+Name = Literal["docker", "podman", "buildah"]
+NAMES: tuple[Name, ...] = ("docker", "podman", "buildah")
+_ANSWER_S = 30
+_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to build: a Dockerfile up to `stage` in `context`, for the Debian name `arch`.
+
+    `base` replaces the Dockerfile's own base image; `secrets` are files by id; `is_offline`
+    leaves the build without a network; `is_fresh` uses no cached stage.
+    """
+
+    dockerfile: Path
+    stage: str
+    context: Path
+    arch: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    is_offline: bool = False
+    is_fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One container tool of this machine."""
+
+    name: Name
+    version: str
+
+    def build(self, recipe: Recipe, archive: Path, *, is_loud: bool = False) -> None:
+        """Run the Dockerfile and write the stage's image as a docker-archive.
+
+        Raises `BuildFailed` with the last lines of the tool's output.
+        """
+        tag = f"localhost/phial-{recipe.stage}:{recipe.arch}"
+        what = f"{recipe.dockerfile.name}, stage {recipe.stage}"
+        run(
+            self.build_command(recipe, tag),
+            what,
+            is_loud=is_loud,
+            error=BuildFailed,
+            environment={**os.environ, "DOCKER_BUILDKIT": "1"},
+        )
+        self.save(tag, archive)
+        if self.name == "docker":  # for the others the image is the cache of the next build
+            run(self._words("rmi", tag), f"removing {tag}", error=BuildFailed)
+
+    def build_command(self, recipe: Recipe, tag: str) -> list[str]:
+        """The command that builds `recipe` as `tag`."""
+        arguments = dict(recipe.arguments)
+        if self.name != "docker":  # Docker fills this in by itself
+            arguments["BUILDPLATFORM"] = f"linux/{machine_arch()}"
+        options = [
+            *("--file", str(recipe.dockerfile), "--target", recipe.stage, "--tag", tag),
+            *("--platform", f"linux/{recipe.arch}"),
+            *(word for n, value in arguments.items() for word in ("--build-arg", f"{n}={value}")),
+            *(word for n, p in recipe.secrets.items() for word in ("--secret", f"id={n},src={p}")),
+        ]
+        if recipe.is_fresh:
+            options.append("--no-cache")
+        if recipe.is_offline:
+            options += ["--network", "none"]
+        elif self.name != "docker":
+            options += ["--network", "host"]
+        return [*self._words("build", *self._formats()), *options, str(recipe.context)]
+
+    def save(self, reference: str, archive: Path) -> None:
+        """Write the local image `reference` as a docker-archive; raises `BuildFailed`."""
+        if self.name == "buildah":
+            words = ["push", "--quiet", reference, f"docker-archive:{archive}:{reference}"]
+        elif self.name == "podman":
+            words = ["save", "--quiet", "--format", "docker-archive", "--output", str(archive)]
+            words.append(reference)
+        else:
+            words = ["save", "--output", str(archive), reference]
+        run(self._words(*words), f"saving {reference}", error=BuildFailed)
+
+    def load(self, archive: Path) -> None:
+        """Load a docker-archive into the tool's own store; raises `BuildFailed`."""
+        if self.name == "buildah":
+            words = ["pull", "--quiet", f"docker-archive:{archive}"]
+        else:
+            words = ["load", "--quiet", "--input", str(archive)]
+        run(self._words(*words), f"loading {archive.name}", error=BuildFailed)
+
+    def pull(self, reference: str, tag: str) -> None:
+        """Have `reference` under the local name `tag`; raises `BuildFailed`."""
+        known = (
+            ["image", "inspect", reference] if self.name != "buildah" else ["inspect", reference]
+        )
+        if subprocess.run(self._words(*known), capture_output=True, check=False).returncode:
+            run(self._words("pull", reference), f"pulling {reference}", error=BuildFailed)
+        run(self._words("tag", reference, tag), f"tagging {reference}", error=BuildFailed)
+
+    def _formats(self) -> Sequence[str]:
+        # OCI's own format has no place for HEALTHCHECK; podman and buildah would drop it.
+        return () if self.name == "docker" else ("--format", "docker", "--layers")
+
+    def _words(self, *words: str) -> list[str]:
+        return [self.name, *words]
+
+
+def find(wanted: Name | None = None) -> Tool:
+    """The first of docker, podman and buildah that works, or the `wanted` one.
+
+    Raises `ToolMissing` with what was tried.
+    """
+    tried = []
+    for name in (wanted,) if wanted else NAMES:
+        version, problem = _answer(name)
+        if version:
+            return Tool(name, version)
+        tried.append(f"{name}: {problem}")
+    raise ToolMissing(
+        "no container tool to build with (" + "; ".join(tried) + "). Install Docker with buildx, "
+        "podman or buildah; on Debian and Ubuntu: apt-get install buildah"
+    )
+
+
+def machine_arch() -> str:
+    """Debian's name for this machine's architecture; the kernel's where it has none here."""
+    return _ARCHES.get(platform.machine(), platform.machine())
+
+
+def _answer(name: Name) -> tuple[str, str]:
+    """The tool's version, or why it cannot be used. A Docker client needs its engine too."""
+    if shutil.which(name) is None:
+        return "", "not installed"
+    asked = ["version", "--format", "{{.Server.Version}}"] if name == "docker" else ["--version"]
+    try:
+        done = subprocess.run(
+            [name, *asked], capture_output=True, text=True, timeout=_ANSWER_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "", "does not answer"
+    if done.returncode:
+        return "", "does not answer" if name != "docker" else "its engine does not answer"
+    words = done.stdout.split()
+    return (words[0] if name == "docker" else words[2]) if words else "", "says no version"

@@ -1,0 +1,112 @@
+"""What `python -m build image` was asked to do, checked, before anything is done."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from build import builder, context
+from build.builder import Recipe, Tool
+from build.destination import Destination, Reference
+from build.errors import UsageError
+from build.network import Network
+from build.oci.compression import Compression
+
+ARCHES = ("amd64", "arm64")
+BASE_IMAGE = "localhost/phial-base:bookworm-slim"  # the one that a wheelhouse brings
+_EPOCH = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch/
+_LATEST_S = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One order: a model, the architectures, the name, where it goes, and what builds it."""
+
+    uri: str
+    arches: tuple[str, ...]
+    tag: Reference
+    destination: Destination
+    tool: Tool
+    network: Network
+    epoch_s: int
+    compression: Compression = Compression.GZIP
+    base: str = ""
+    numpy: str = "debian"
+    wheelhouse: Path | None = None
+    is_fresh: bool = False
+
+    @property
+    def base_archive(self) -> Path | None:
+        """The base image of the wheelhouse, unless another base was asked for."""
+        if self.wheelhouse is None or self.base:
+            return None
+        archive = self.wheelhouse / base_archive()
+        return archive if archive.is_file() else None
+
+    def recipe(self, arch: str, stage: str, folder: Path, secrets: dict[str, Path]) -> Recipe:
+        """How the tool builds `stage` for `arch` from the context in `folder`."""
+        arguments = {"NUMPY": self.numpy} | ({"BASE": self.base} if self.base else {})
+        return Recipe(
+            dockerfile=context.dockerfile(arch),
+            stage=stage,
+            context=folder,
+            arch=arch,
+            arguments=arguments,
+            secrets=secrets,
+            is_offline=self.wheelhouse is not None,
+            is_fresh=self.is_fresh,
+        )
+
+    def as_text(self) -> str:
+        """The plan for a person: what would be done, stage by stage."""
+        offline = f", offline from {self.wheelhouse}" if self.wheelhouse else ""
+        steps = [
+            ("export", f"{self.uri} to a bundle"),
+            *(("runtime", self._runtime(arch) + offline) for arch in self.arches),
+            ("weights", "one layer, the last one, the same for every architecture"),
+            ("index", f"{', '.join(self.arches)}; layers in {self.compression.value}"),
+            ("attest", "CycloneDX and SPDX for each architecture, SLSA provenance for all"),
+            ("publish", f"{self.tag} to {self.destination}"),
+        ]
+        facts = [
+            ("tool", f"{self.tool.name} {self.tool.version}"),
+            ("base", self.base or "the Dockerfile's own"),
+            ("time", f"{self.epoch_s} (SOURCE_DATE_EPOCH)"),
+        ]
+        width = max(len(label) for label, _ in (*steps, *facts))
+        return "\n".join(f"{label:<{width}}  {text}" for label, text in (*facts, *steps))
+
+    def _runtime(self, arch: str) -> str:
+        return f"Dockerfile.{arch}, stage runtime, linux/{arch}"
+
+
+def base_archive() -> str:
+    """The name of the base image in a wheelhouse: it is of this machine's architecture."""
+    return f"base-{builder.machine_arch()}.tar"
+
+
+def epoch_s() -> int:
+    """`SOURCE_DATE_EPOCH`, else the time of the checkout's commit; raises `UsageError`."""
+    text = os.environ.get(_EPOCH, "")
+    if not text:
+        return context.commit_time_s()
+    if not text.isdecimal() or int(text) > _LATEST_S:
+        raise UsageError(f"{_EPOCH} is {text!r}, expected seconds since 1970")
+    return int(text)
+
+
+def wheelhouse(folder: Path | None, arches: tuple[str, ...]) -> Path | None:
+    """A wheelhouse that has what `arches` need; raises `UsageError` with what it lacks."""
+    if folder is None:
+        return None
+    wanted = [f"tools/{builder.machine_arch()}"]
+    wanted += [f"{kind}/{arch}" for kind in ("debian", "wheels") for arch in arches]
+    lacking = [name for name in wanted if not (folder / name / "SHA256SUMS").is_file()]
+    if lacking:
+        platforms = " ".join(f"--platform linux/{arch}" for arch in arches)
+        raise UsageError(
+            f"--wheelhouse {folder} lacks {', '.join(lacking)}; fill it where there is a network: "
+            f"python -m build fetch {platforms} --out {folder}"
+        )
+    return folder
