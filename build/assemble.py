@@ -72,7 +72,8 @@ def assemble(
         raise InvalidImage(f"the runtime was built for {found}, expected {platform.architecture}")
     with ThreadPoolExecutor() as pool:  # the compressors release the interpreter
         numbers = range(len(archive.layers))
-        below = [*pool.map(lambda number: _rewritten(archive, number, store, form), numbers)]
+        written = pool.map(lambda number: _rewritten(archive, number, store, form), numbers)
+        below = [found for found in written if not _is_empty(store, found)]
     config = {key: archive.config["config"].get(key) for key in _KEPT_CONFIG}
     whole = Image(
         platform=platform,
@@ -118,6 +119,11 @@ def _rewritten(archive: docker_archive.Archive, number: int, store: Store, form:
             level=_RUNTIME_LEVEL.get(form.compression),
             diff_id=archive.diff_ids[number],
         )
+
+
+def _is_empty(store: Store, found: Layer) -> bool:
+    """Docker makes a layer of WORKDIR, with nothing in it."""
+    return next(layer.entries(store, found.descriptor), None) is None
 
 
 def _present(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from build.errors import BuildFailed, ToolMissing
 Name = Literal["docker", "podman", "buildah"]
 NAMES: tuple[Name, ...] = ("docker", "podman", "buildah")
 _ANSWER_S = 30
+_BUILDX_SINCE = 23  # Docker's client builds by this plugin
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 
 
@@ -148,14 +149,26 @@ def _answer(name: Name) -> tuple[str, str]:
     """The tool's version, or why it cannot be used. A Docker client needs its engine too."""
     if shutil.which(name) is None:
         return "", "not installed"
-    asked = ["version", "--format", "{{.Server.Version}}"] if name == "docker" else ["--version"]
+    if name != "docker":
+        words = _output(name, "--version")
+        return (words[2], "") if len(words) > 2 else ("", "does not answer")
+    words = _output(name, "version", "--format", "{{.Client.Version}} {{.Server.Version}}")
+    if len(words) < 2:
+        return "", "its engine does not answer"
+    # Older clients have BuildKit in them.
+    major = words[0].partition(".")[0]
+    needs_buildx = not major.isdecimal() or int(major) >= _BUILDX_SINCE
+    if needs_buildx and not _output(name, "buildx", "version"):
+        return "", "its buildx component is missing"
+    return words[1], ""
+
+
+def _output(*command: str) -> list[str]:
+    """The words that `command` prints; none where it fails or does not end."""
     try:
         done = subprocess.run(
-            [name, *asked], capture_output=True, text=True, timeout=_ANSWER_S, check=False
+            command, capture_output=True, text=True, timeout=_ANSWER_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return "", "does not answer"
-    if done.returncode:
-        return "", "does not answer" if name != "docker" else "its engine does not answer"
-    words = done.stdout.split()
-    return (words[0] if name == "docker" else words[2]) if words else "", "says no version"
+        return []
+    return done.stdout.split() if done.returncode == 0 else []

@@ -50,12 +50,18 @@ class OciArchive:
 
     path: Path
 
+    def __str__(self) -> str:
+        return f"oci-archive:{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class OciFolder:
     """An OCI image layout."""
 
     path: Path
+
+    def __str__(self) -> str:
+        return f"oci:{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +70,16 @@ class DockerArchive:
 
     path: Path
 
+    def __str__(self) -> str:
+        return f"docker-archive:{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Local:
     """The container tool of this machine."""
+
+    def __str__(self) -> str:
+        return "local"
 
 
 Destination = OciArchive | OciFolder | DockerArchive | Local | Reference

@@ -31,10 +31,10 @@ def add_parser(commands: options.Commands) -> None:
     parser.add_argument("--tag", required=True, metavar="NAME:TAG", help="what it is called")
     parser.add_argument(
         "--to",
-        default="local",
+        action="append",
         metavar="DEST",
-        help="local (default): this machine's container tool; oci-archive:FILE, oci:DIR, "
-        "docker-archive:FILE, or a registry's repository such as registry.example.com/acme/phi3",
+        help="may be repeated; local (default): this machine's container tool; oci-archive:FILE, "
+        "oci:DIR, docker-archive:FILE, or a repository such as registry.example.com/acme/phi3",
     )
     parser.add_argument(
         "--arch",
@@ -63,26 +63,28 @@ def run(args: argparse.Namespace) -> int:
         print(plan.as_text())
         return EXIT_OK
     stages = Stages()
-    with stages.stage("check", args.to):
-        publish.check(plan.destination, tag=plan.tag, force=args.force, insecure=args.insecure)
+    for target in plan.destinations:
+        with stages.stage("check", f"{target}"):
+            publish.check(target, tag=plan.tag, force=args.force, insecure=args.insecure)
     with ExitStack() as stack:
         work = Path(stack.enter_context(TemporaryDirectory(prefix="phial-image-")))
         with stages.stage("export", args.uri):
             bundle = _bundle(args, work / "bundle")
         composed = compose.compose(plan, bundle, work, stages, _options(args), is_loud=args.verbose)
-        with stages.stage("publish", f"{plan.tag} to {args.to}"):
-            where = publish.publish(
-                composed.store,
-                composed.index,
-                composed.referrers,
-                plan.destination,
-                plan.tag,
-                load=plan.tool.load,
-                progress=Progress.for_terminal(),
-                force=args.force,
-                insecure=args.insecure,
-            )
-    stages.say(f"done: {where}")
+        for target in plan.destinations:
+            with stages.stage("publish", f"{plan.tag} to {target}"):
+                where = publish.publish(
+                    composed.store,
+                    composed.index,
+                    composed.referrers,
+                    target,
+                    plan.tag,
+                    load=plan.tool.load,
+                    force=args.force,
+                    insecure=args.insecure,
+                    progress=Progress.for_terminal(),
+                )
+            stages.say(f"done: {where}")
     print(f"{plan.tag}@{composed.index.digest}")
     return EXIT_OK
 
@@ -93,15 +95,16 @@ def plan_of(args: argparse.Namespace) -> Plan:
     from build.network import Network
     from build.oci.compression import Compression
 
-    target = destination.parse(args.to)
-    holds_one = isinstance(target, destination.Local | destination.DockerArchive)
-    usual = (builder.machine_arch(),) if holds_one else plan.ARCHES
+    targets = tuple(destination.parse(text) for text in args.to or ["local"])
+    hold_one = (destination.Local, destination.DockerArchive)
+    is_single = all(isinstance(target, hold_one) for target in targets)
+    usual = (builder.machine_arch(),) if is_single else plan.ARCHES
     arches = tuple(dict.fromkeys(args.arch or usual))
     return plan.Plan(
         uri=args.uri,
         arches=arches,
         tag=destination.parse_tag(args.tag),
-        destination=target,
+        destinations=targets,
         tool=builder.find(args.tool),
         network=Network.chosen(args.index_url, args.proxy, args.ca),
         epoch_s=plan.epoch_s(),

@@ -26,7 +26,7 @@ class Plan:
     uri: str
     arches: tuple[str, ...]
     tag: Reference
-    destination: Destination
+    destinations: tuple[Destination, ...]
     tool: Tool
     network: Network
     epoch_s: int
@@ -67,7 +67,7 @@ class Plan:
             ("weights", "one layer, the last one, the same for every architecture"),
             ("index", f"{', '.join(self.arches)}; layers in {self.compression.value}"),
             ("attest", "CycloneDX and SPDX for each architecture, SLSA provenance for all"),
-            ("publish", f"{self.tag} to {self.destination}"),
+            *(("publish", f"{self.tag} to {target}") for target in self.destinations),
         ]
         facts = [
             ("tool", f"{self.tool.name} {self.tool.version}"),

@@ -13,9 +13,11 @@ from pathlib import Path
 from build import telemetry
 from edge import config, cpu
 from edge.errors import StartupError
-from tests.bench import footprint, machine, processes, sides, subject
+from scripts.container import NoContainer
+from tests.bench import footprint, images, machine, processes, sides, subject
 from tests.bench.client import BadAnswer
 from tests.bench.footprint import Footprint
+from tests.bench.images import NoImage
 from tests.bench.pairs import TooFast
 from tests.bench.report import BAR, Report
 from tests.bench.shapes import SHAPES
@@ -24,19 +26,34 @@ from tests.bench.subject import NoSubject, Subject
 from tests.bench.workload import Bench, Plan
 
 FAILED = 1
+FAILURES = (NoSubject, NotStarted, BadAnswer, TooFast, StartupError, NoImage, NoContainer)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make a model, or measure and print; returns the exit status."""
-    args = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    end = words.index("--") if "--" in words else len(words)
+    args = parser().parse_args(words[:end])
     telemetry.silence()
     try:
+        if args.image:
+            found = images.measure(words[end + 1 :], args.starts, args.peer)
+            print(images.as_json(found) if args.json else found.markdown())
+            return 0
         if args.make_model:
             print(subject.of_shape(args.shape, args.out))
             return 0
         with tempfile.TemporaryDirectory(prefix="phial-bench-") as scratch:
             report = measure(find(args, Path(scratch)), args, Path(scratch))
-    except (NoSubject, NotStarted, BadAnswer, TooFast, StartupError) as failure:
+    except (
+        NoSubject,
+        NotStarted,
+        BadAnswer,
+        TooFast,
+        StartupError,
+        NoImage,
+        NoContainer,
+    ) as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return FAILED
     print(json.dumps(report.json(), indent=2) if args.json else report.markdown())
@@ -52,7 +69,13 @@ def parser() -> argparse.ArgumentParser:
     what = whole.add_mutually_exclusive_group()
     what.add_argument("--bundle", type=Path, metavar="DIR", help="measure this bundle")
     what.add_argument("--model", type=Path, metavar="DIR", help="measure this ONNX model folder")
+    what.add_argument(
+        "--image",
+        action="store_true",
+        help="measure the image of the demo model; what follows -- goes to `build image`",
+    )
     what.add_argument("--make-model", action="store_true", help="only make the model of --shape")
+    add("--peer", default="", metavar="IMAGE", help="with --image: another to hold against it")
     add("--shape", choices=SHAPES, default="100m", help="of the random model (%(default)s)")
     add("--out", type=Path, metavar="DIR", help="where --make-model writes (.cache/bench/SHAPE)")
     add("--rounds", type=_count, default=plan.rounds, metavar="N", help="(%(default)s)")

@@ -142,6 +142,17 @@ def test_layers_keep_their_order_and_say_what_they_are(tmp_path, sealed):
     assert found.history[-1] == "model"
 
 
+def test_a_layer_with_nothing_in_it_is_left_out(tmp_path, sealed):
+    digests = []
+    for name, tars in (
+        ("without", [layer_tar(1, a="x")]),
+        ("with", [layer_tar(1, a="x"), layer_tar(1)]),
+    ):
+        (tmp_path / name).mkdir()
+        digests.append(built(tmp_path / name, sealed, *tars)[1].digest)
+    assert digests[0] == digests[1]
+
+
 def test_a_runtime_of_another_architecture_is_refused(tmp_path, sealed):
     store = Store(tmp_path / "layout")
     model = assemble.weights(sealed, store, Form(EPOCH_S))

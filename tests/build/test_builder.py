@@ -22,7 +22,7 @@ with open({log!r}, "a") as log:
 if words[0] in {failing!r}:
     print("out of space")
     sys.exit(3)
-if "ersion" in words[0]:
+if "ersion" in words[0] or words[0] == "buildx":
     print({version!r})
 """
 
@@ -78,9 +78,23 @@ def test_a_docker_client_without_its_engine_is_passed_over(programs):
 
 
 def test_docker_is_asked_for_the_version_of_its_engine(programs):
-    programs.add("docker", "28.2.2")
-    assert builder.find() == Tool("docker", "28.2.2")
-    assert programs.said[0][2:] == ["version", "--format", "{{.Server.Version}}"]
+    programs.add("docker", "28.2.2 29.1.0")
+    assert builder.find() == Tool("docker", "29.1.0")
+    assert [said[2:] for said in programs.said] == [
+        ["version", "--format", "{{.Client.Version}} {{.Server.Version}}"],
+        ["buildx", "version"],
+    ]
+
+
+def test_a_docker_that_has_buildkit_in_it_needs_no_plugin(programs):
+    programs.add("docker", "20.10.24 20.10.24", failing=("buildx",))
+    assert builder.find() == Tool("docker", "20.10.24")
+
+
+def test_a_docker_without_its_plugin_is_passed_over(programs):
+    programs.add("docker", "28.2.2 28.2.2", failing=("buildx",))
+    with pytest.raises(ToolMissing, match="docker: its buildx component is missing"):
+        builder.find()
 
 
 def test_without_any_tool_it_says_what_was_tried_and_what_to_install(programs):

@@ -150,3 +150,10 @@ def test_the_absolute_name(text, expected):
 )
 def test_loopback(host, expected):
     assert destination.is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    "text", ["oci:dist/x", "oci-archive:x.tar", "docker-archive:x.tar", "local", "a.example/b/c"]
+)
+def test_a_destination_is_written_as_it_was_read(text):
+    assert str(destination.parse(text)) == text

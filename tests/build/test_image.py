@@ -36,6 +36,16 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(cli, tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_build_goes_to_several_places(cli):
+    places = ("--to", "local", "--to", "oci-archive:x.tar", "--to", "registry.example/acme/phi3")
+    done = cli("image", MODEL, "--tag", "acme/phi3:3", *places, "--dry-run")
+    assert done.status == 0
+    for place in places[1::2]:
+        assert f"acme/phi3:3 to {place}" in done.out
+    assert "Dockerfile.amd64" in done.out
+    assert "Dockerfile.arm64" in done.out
+
+
 def test_architectures_come_in_the_order_asked_for_and_once(cli):
     words = ("--arch", "arm64", "--arch", "amd64", "--arch", "arm64")
     done = cli("image", MODEL, "--tag", "a/b:1", "--to", "oci:x", *words, "--dry-run")

@@ -19,7 +19,7 @@ def make(**changes) -> Plan:
         "uri": "models:/phi3@champion",
         "arches": ("amd64", "arm64"),
         "tag": destination.parse_tag("acme/phi3:3"),
-        "destination": destination.parse("oci-archive:phi3.tar"),
+        "destinations": (destination.parse("oci-archive:phi3.tar"), destination.parse("local")),
         "tool": Tool("podman", "4.3.1"),
         "network": Network(),
         "epoch_s": 1_700_000_000,
@@ -43,7 +43,8 @@ def test_the_text_names_every_step():
     text = make(compression=Compression.ZSTD).as_text()
     for part in (
         *("models:/phi3@champion", "Dockerfile.amd64", "Dockerfile.arm64", "podman 4.3.1"),
-        *("acme/phi3:3", "phi3.tar", "zstd", "1700000000", "the Dockerfile's own"),
+        *("acme/phi3:3 to oci-archive:phi3.tar", "acme/phi3:3 to local", "zstd"),
+        *("1700000000", "the Dockerfile's own"),
     ):
         assert part in text
 
