@@ -29,8 +29,8 @@ _ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "am
 class Recipe:
     """What to build: a Dockerfile up to `stage` in `context`, for the Debian name `arch`.
 
-    `base` replaces the Dockerfile's own base image; `secrets` are files by id; `is_offline`
-    leaves the build without a network; `is_fresh` uses no cached stage.
+    `secrets` are files by id; `network` is a word of the tool's own (`none`, `host`), else the
+    tool's usual one; `is_fresh` uses no cached stage.
     """
 
     dockerfile: Path
@@ -39,7 +39,7 @@ class Recipe:
     arch: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
-    is_offline: bool = False
+    network: str = ""
     is_fresh: bool = False
 
 
@@ -81,10 +81,9 @@ class Tool:
         ]
         if recipe.is_fresh:
             options.append("--no-cache")
-        if recipe.is_offline:
-            options += ["--network", "none"]
-        elif self.name != "docker":
-            options += ["--network", "host"]
+        network = recipe.network or ("" if self.name == "docker" else "host")
+        if network:
+            options += ["--network", network]
         return [*self._words("build", *self._formats()), *options, str(recipe.context)]
 
     def save(self, reference: str, archive: Path) -> None:

@@ -61,7 +61,7 @@ def _fill(folder: Path, arches: list[str], args: argparse.Namespace, stages: Sta
     from build.network import Network
 
     tool = builder.find(args.tool)
-    network = Network.chosen(args.index_url, args.proxy, args.ca)
+    network = Network.chosen(args.index_url, args.proxy, args.ca, args.network)
     with TemporaryDirectory(prefix="phial-fetch-") as scratch:
         (Path(scratch) / "secrets").mkdir(mode=0o700)
         secrets = network.write_secrets(Path(scratch) / "secrets")
@@ -71,7 +71,7 @@ def _fill(folder: Path, arches: list[str], args: argparse.Namespace, stages: Sta
                 base = {"BASE": args.base} if args.base else {}
                 recipe = builder.Recipe(
                     context.dockerfile(arch), "wheelhouse", source, arch, base, secrets,
-                    is_fresh=args.no_cache,
+                    network=args.network, is_fresh=args.no_cache,
                 )  # fmt: skip
                 _download(tool, recipe, Path(scratch), folder, is_loud=args.verbose)
     with stages.stage("base image"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from build import options
 from build.errors import EXIT_OK
 
 if TYPE_CHECKING:
+    from build.compose import Composed
+    from build.destination import Destination
     from build.plan import Plan
     from edge.bundle import Bundle
 
@@ -55,7 +56,6 @@ def add_parser(commands: options.Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build and publish; raises `BuildError` that names the stage."""
     from build import compose, publish
-    from build.progress import Progress
     from build.stages import Stages
 
     plan = plan_of(args)
@@ -66,27 +66,34 @@ def run(args: argparse.Namespace) -> int:
     for target in plan.destinations:
         with stages.stage("check", f"{target}"):
             publish.check(target, tag=plan.tag, force=args.force, insecure=args.insecure)
-    with ExitStack() as stack:
-        work = Path(stack.enter_context(TemporaryDirectory(prefix="phial-image-")))
+    with TemporaryDirectory(prefix="phial-image-") as work:
         with stages.stage("export", args.uri):
-            bundle = _bundle(args, work / "bundle")
-        composed = compose.compose(plan, bundle, work, stages, _options(args), is_loud=args.verbose)
+            bundle = _bundle(args, Path(work) / "bundle")
+        composed = compose.compose(
+            plan, bundle, Path(work), stages, _options(args), is_loud=args.verbose
+        )
         for target in plan.destinations:
             with stages.stage("publish", f"{plan.tag} to {target}"):
-                where = publish.publish(
-                    composed.store,
-                    composed.index,
-                    composed.referrers,
-                    target,
-                    plan.tag,
-                    load=plan.tool.load,
-                    force=args.force,
-                    insecure=args.insecure,
-                    progress=Progress.for_terminal(),
-                )
-            stages.say(f"done: {where}")
+                stages.say(f"done: {_publish(plan, composed, target, args)}")
     print(f"{plan.tag}@{composed.index.digest}")
     return EXIT_OK
+
+
+def _publish(plan: Plan, composed: Composed, target: Destination, args: argparse.Namespace) -> str:
+    from build import publish
+    from build.progress import Progress
+
+    return publish.publish(
+        composed.store,
+        composed.index,
+        composed.referrers,
+        target,
+        plan.tag,
+        load=plan.tool.load,
+        force=args.force,
+        insecure=args.insecure,
+        progress=Progress.for_terminal(),
+    )
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
@@ -106,7 +113,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         tag=destination.parse_tag(args.tag),
         destinations=targets,
         tool=builder.find(args.tool),
-        network=Network.chosen(args.index_url, args.proxy, args.ca),
+        network=Network.chosen(args.index_url, args.proxy, args.ca, args.network),
         epoch_s=plan.epoch_s(),
         compression=Compression(args.compression),
         base=args.base,

@@ -19,14 +19,18 @@ _AUTHORITIES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUND
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A package index, a proxy and a file of certificate authorities; each may be absent."""
+    """A package index, a proxy and a file of certificate authorities; each may be absent.
+
+    `mode` is the container tool's word for the network of a build, empty for its usual one.
+    """
 
     index_url: str = ""
     proxy: str = ""
     ca: Path | None = None
+    mode: str = ""
 
     @classmethod
-    def chosen(cls, index_url: str, proxy: str, ca: Path | None) -> Network:
+    def chosen(cls, index_url: str, proxy: str, ca: Path | None, mode: str = "") -> Network:
         """What the flags say, else what the environment says to pip and others.
 
         Raises `UsageError` for what cannot be an address or cannot be read.
@@ -39,6 +43,7 @@ class Network:
             _url("--index-url", index_url or _first(_INDEXES, environment)),
             _url("--proxy", proxy or _first(_PROXIES, environment)),
             _readable(ca),
+            mode,
         )
 
     def write_secrets(self, folder: Path) -> dict[str, Path]:

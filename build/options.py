@@ -91,6 +91,7 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
 def add_network_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that say how packages are reached; they become build secrets."""
     add = parser.add_argument_group("the network of the build").add_argument
+    add("--network", default="", metavar="MODE", help="of the container tool, such as host")
     add("--index-url", default="", metavar="URL", help="of Python packages (PIP_INDEX_URL)")
     add("--proxy", default="", metavar="URL", help="for packages (HTTPS_PROXY, HTTP_PROXY)")
     add("--ca", type=Path, metavar="FILE", help="PEM certificates to trust (PIP_CERT ...)")

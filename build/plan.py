@@ -54,7 +54,7 @@ class Plan:
             arch=arch,
             arguments=arguments,
             secrets=secrets,
-            is_offline=self.wheelhouse is not None,
+            network="none" if self.wheelhouse else self.network.mode,
             is_fresh=self.is_fresh,
         )
 

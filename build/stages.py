@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from build.errors import BuildError
+from build.errors import BuildError, BuildFailed
 
 
 class Stages:
@@ -29,9 +30,15 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[None]:
-        """Announce a stage; a `BuildError` that leaves it says its name."""
+        """Announce a stage; a `BuildError` that leaves it says its name.
+
+        A disk that is full, or cannot be written, becomes `BuildFailed`.
+        """
         self.say(f"{name}: {detail}" if detail else name)
         try:
             yield
         except BuildError as error:
             raise type(error)([f"{name}: {problem}" for problem in error.problems]) from error
+        except OSError as error:
+            advice = "; TMPDIR may name a larger disk" if error.errno == errno.ENOSPC else ""
+            raise BuildFailed(f"{name}: {error.strerror or error}{advice}") from error

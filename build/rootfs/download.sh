@@ -20,6 +20,8 @@ export DEBIAN_FRONTEND=noninteractive
 [ ! -s /run/secrets/ca.pem ] || export PIP_CERT=/run/secrets/ca.pem SSL_CERT_FILE=/run/secrets/ca.pem
 
 fail() { echo "download: $*" >&2; exit 1; }
+[ "${TARGETARCH:-$arch}" = "$arch" ] ||
+    fail "Dockerfile.$arch makes an image for linux/$arch, and this build is for linux/$TARGETARCH: say --platform linux/$arch"
 is_whole() {  # is the folder $1 there, with every file as it was downloaded?
     [ -d "$1" ] || return 1
     (cd "$1" && sha256sum --quiet --strict -c SHA256SUMS >&2) || fail "$1 is not what was downloaded: fetch it again"

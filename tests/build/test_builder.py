@@ -137,9 +137,17 @@ def test_podman_and_buildah_are_told_what_docker_knows(tool):
 
 
 @pytest.mark.parametrize("tool", builder.NAMES)
-def test_an_offline_build_has_no_network(tool):
-    said = words(tool, is_offline=True)
-    assert said[said.index("--network") + 1] == "none"
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_the_network_is_the_one_that_was_asked_for(tool, network):
+    said = words(tool, network=network)
+    assert said[said.index("--network") + 1] == network
+
+
+@pytest.mark.parametrize(
+    ("tool", "usual"), [("podman", True), ("buildah", True), ("docker", False)]
+)
+def test_podman_and_buildah_share_the_network_of_the_machine(tool, usual):
+    assert ("--network host" in " ".join(words(tool))) == usual
 
 
 @pytest.mark.parametrize("tool", builder.NAMES)

@@ -60,8 +60,10 @@ def test_a_recipe_leaves_the_base_to_the_dockerfile_unless_one_was_named():
 
 def test_a_wheelhouse_makes_a_recipe_offline(tmp_path):
     recipe = make(wheelhouse=tmp_path).recipe("arm64", "runtime", Path("c"), {})
-    assert recipe.is_offline
-    assert not make().recipe("arm64", "runtime", Path("c"), {}).is_offline
+    assert recipe.network == "none"
+    assert make().recipe("arm64", "runtime", Path("c"), {}).network == ""
+    shared = make(network=Network(mode="host"))
+    assert shared.recipe("arm64", "runtime", Path("c"), {}).network == "host"
     assert recipe.dockerfile.name == "Dockerfile.arm64"
 
 

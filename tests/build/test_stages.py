@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 
 import pytest
@@ -27,6 +29,15 @@ def test_a_failure_keeps_its_class_and_every_problem():
     ):
         raise BuildFailed(["no disk", "no network"])
     assert caught.value.problems == ("runtime arm64: no disk", "runtime arm64: no network")
+
+
+def test_a_full_disk_is_a_failed_build_with_advice():
+    stages = Stages(is_silent=True)
+    full = pytest.raises(BuildFailed, match=r"^layers amd64: No space left on device; TMPDIR may")
+    with full, stages.stage("layers amd64"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(BuildFailed, match=r"^weights: Permission denied$"), stages.stage("weights"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_other_errors_pass_as_they_are():
