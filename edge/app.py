@@ -104,6 +104,10 @@ class App:
         time.sleep(self._settings.drain_s)
         backend.loop.abort(Draining("the appliance is shutting down"))
 
+    def _engine(self) -> tuple[str, str]:
+        backend = self._backend
+        return (backend.engine_name, backend.engine_reason) if backend else ("", "")
+
     def _appliance(self) -> Appliance:
         served = self._served
         return Appliance(
@@ -115,6 +119,7 @@ class App:
             departures=Departures(),
             is_ready=lambda: self.is_ready,
             to_request=lambda call: served.to_request(call, self._service.special_tokens),
+            engine=self._engine,
             versions=runtimes.versions(),
         )
 
@@ -125,7 +130,7 @@ def from_bundle(bundle: Bundle, settings: Settings) -> Served:
     return Served(
         manifest,
         bundle.sha256,
-        loading.genai_loader(bundle, settings),
+        loading.onnx_loader(bundle, settings),
         lambda call, special: scoring_request.to_request(call, manifest, special),
     )
 

@@ -109,8 +109,8 @@ class Settings:
     bundle: Path | None = _setting(None, Path, "Folder of the bundle to serve.")
     host: str = _setting("127.0.0.1", _text, "Address to listen on.")
     port: int = _setting(8080, _integer(0, 65535), "TCP port to listen on; 0 takes a free one.")
-    engine: Literal["auto", "genai"] = _setting(
-        "auto", _choice("auto", "genai"), "Which engine runs the model."
+    engine: Literal["auto", "decoder", "genai"] = _setting(
+        "auto", _choice("auto", "decoder", "genai"), "Which engine runs the model."
     )
     threads: int | None = _setting(
         None,

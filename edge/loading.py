@@ -30,32 +30,69 @@ _WARM_UP_TOKENS = 2
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An engine and its tokenizer."""
+    """An engine and its tokenizer; `name` and `reason` say which engine it is, and why."""
 
     engine: Engine
     tokenizer: Tokenizer
+    name: str = "scripted"
+    reason: str = ""
 
 
 Loader = Callable[[], Loaded]
 
 
-def genai_loader(bundle: Bundle, settings: Settings) -> Loader:
-    """How to load a bundle's ONNX model on onnxruntime-genai."""
+def onnx_loader(bundle: Bundle, settings: Settings) -> Loader:
+    """How to load a bundle's ONNX model on the engine that the settings ask for, or that fits."""
 
     def load() -> Loaded:
         silence_telemetry()
         # Imported here: the arbiter process must not hold the runtime.
-        from edge.engine import genai
         from edge.engine.tokenizer import GenaiTokenizer
 
-        folder = bundle.model_folder
-        model = genai.load(folder, threads=engine_threads(settings), spin=settings.spin)
-        limits = genai.limits(bundle.manifest, folder)
-        engine = genai.GenaiEngine(model, limits, prefill_chunk_ms=settings.prefill_chunk_ms)
-        tokenizer = GenaiTokenizer(folder, bundle.manifest.chat_template)
-        return Loaded(engine, tokenizer)
+        tokenizer = GenaiTokenizer(bundle.model_folder, bundle.manifest.chat_template)
+        if settings.engine == "genai":
+            return Loaded(_genai(bundle, settings), tokenizer, "genai", "EDGE_ENGINE says so")
+        return _loaded(bundle, settings, tokenizer)
 
     return load
+
+
+def _loaded(bundle: Bundle, settings: Settings, tokenizer: Tokenizer) -> Loaded:
+    """The fast engine where the model fits it; onnxruntime-genai serves every other model."""
+    from edge.engine.decoder.opening import Misfit
+
+    try:
+        return Loaded(_decoder(bundle, settings), tokenizer, "decoder", "the graph fits it")
+    except Misfit as misfit:
+        if settings.engine == "decoder":
+            raise StartupError(
+                [f"EDGE_ENGINE is decoder, which cannot run this model: {misfit}"]
+            ) from misfit
+        _log.info("another engine is needed", extra={"reason": str(misfit)})
+        return Loaded(_genai(bundle, settings), tokenizer, "genai", str(misfit))
+
+
+def _decoder(bundle: Bundle, settings: Settings) -> Engine:
+    from edge.engine import genai
+    from edge.engine.decoder import opening
+
+    return opening.load(
+        bundle.model_folder,
+        genai.limits(bundle.manifest, bundle.model_folder),
+        threads=engine_threads(settings),
+        spin=settings.spin,
+        slots=settings.slots,
+        prefill_chunk_ms=settings.prefill_chunk_ms,
+    )
+
+
+def _genai(bundle: Bundle, settings: Settings) -> Engine:
+    from edge.engine import genai
+
+    folder = bundle.model_folder
+    model = genai.load(folder, threads=engine_threads(settings), spin=settings.spin)
+    limits = genai.limits(bundle.manifest, folder)
+    return genai.GenaiEngine(model, limits, prefill_chunk_ms=settings.prefill_chunk_ms)
 
 
 def engine_threads(settings: Settings) -> int:
@@ -83,6 +120,7 @@ def start(load: Loader, defaults: Defaults, settings: Settings, metrics: Metrics
         extra={
             "load_s": round(load_s, 3),
             "warm_up_s": round(time.monotonic() - began_s - load_s, 3),
+            "engine": loaded.name,
             "threads": engine_threads(settings),
             "kv_limit_bytes": kv_limit_bytes,
         },
@@ -95,7 +133,7 @@ def start(load: Loader, defaults: Defaults, settings: Settings, metrics: Metrics
         max_rows=settings.max_rows,
         deadline_s=settings.deadline_s,
     )
-    return Backend(rules, queue, loop)
+    return Backend(rules, queue, loop, loaded.name, loaded.reason)
 
 
 def _warm_up(engine: Engine) -> None:

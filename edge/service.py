@@ -31,11 +31,13 @@ class Generator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A loaded model with its scheduler."""
+    """A loaded model with its scheduler; the engine's name, and why it is this one."""
 
     rules: Rules
     queue: Queue
     loop: Loop
+    engine_name: str = ""
+    engine_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Local:
 def loaded(bundle: Bundle, settings: Settings) -> Iterator[Local]:
     """Load the model of `bundle`, and end its engine afterwards. Raises `StartupError`."""
     metrics = Metrics(bundle.manifest.name)
-    loader = loading.genai_loader(bundle, settings)
+    loader = loading.onnx_loader(bundle, settings)
     began_s = time.monotonic()
     backend = loading.start(loader, bundle.manifest.generation, settings, metrics)
     started_s = time.monotonic() - began_s

@@ -67,7 +67,7 @@ class Row(Protocol):
 
 
 class Engine(Protocol):
-    """A loaded model. Every method is called from the one thread that owns the engine."""
+    """A loaded model. Every method but `interrupt` is called from the thread that owns it."""
 
     @property
     def limits(self) -> Limits:
@@ -92,6 +92,12 @@ class Engine(Protocol):
         """Do one bounded piece of work for every row: a prefill chunk or one token.
 
         Returns a step for each row, in order. Raises `EngineFailed`.
+        """
+
+    def interrupt(self, row: Row) -> None:
+        """End the prefill of `row` that is under way, if any and if the engine can. Any thread.
+
+        The row is as it was before that call; its step says that nothing was done.
         """
 
     def close(self, row: Row) -> None:

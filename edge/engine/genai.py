@@ -164,6 +164,9 @@ class GenaiEngine:
         self._pace.note(step.prefilled, time.perf_counter() - start)
         return step
 
+    def interrupt(self, row: Row) -> None:
+        """Nothing: this runtime cannot be stopped within a call, and calls are short."""
+
     def close(self, row: Row) -> None:
         """Free the row's generator, and with it its KV memory."""
         cast(GenaiRow, row).generator.close()

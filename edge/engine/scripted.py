@@ -150,6 +150,9 @@ class EchoEngine:
             time.sleep(self.step_delay_s)
         return [self._advance(cast(EchoRow, row)) for row in rows]
 
+    def interrupt(self, row: Row) -> None:
+        """Nothing: no call takes long."""
+
     def close(self, row: Row) -> None:
         """Release the row."""
         self.open_rows -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -70,6 +71,8 @@ class Loop:
     def abort(self, reason: EdgeError) -> None:
         """End every sequence with `reason` at the next step. For use after `Queue.drain`."""
         self._abort = reason
+        for item in list(self._running):
+            self._engine.interrupt(item.row)
 
     def stop(self, timeout_s: float) -> None:
         """Close the queue and wait for the thread to end, at most `timeout_s` seconds."""
@@ -136,6 +139,7 @@ class Loop:
         except EdgeError as error:
             self._blame(error)
             return True
+        ticket.interrupt = functools.partial(self._engine.interrupt, row)
         self._running.append(Running(ticket, row))
         self._opening = None
         return True

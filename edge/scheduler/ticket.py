@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.engine.base import Choice, Constraint, Ids
@@ -40,12 +41,17 @@ class Times:
     cancelled_s: float = 0.0
 
 
+def _nothing() -> None:
+    """Nothing runs for a ticket that waits."""
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One sequence: what to run, and where its events go.
 
     `cancel` may be called from any thread; everything else that changes is written by the
-    scheduler's thread alone. `tokens` counts the tokens sampled so far.
+    scheduler's thread alone. `tokens` counts the tokens sampled so far; `interrupt` ends a model
+    call that works for this ticket alone.
     """
 
     index: int
@@ -60,12 +66,14 @@ class Ticket:
     tokens: int = 0
     prefilled: int = 0
     is_cancelled: bool = False
+    interrupt: Callable[[], None] = _nothing
 
     def cancel(self) -> None:
         """The caller left: the sequence stops within one step. Idempotent."""
         if not self.is_cancelled:
             self.times.cancelled_s = time.monotonic()
             self.is_cancelled = True
+            self.interrupt()
 
     def stop(self) -> None:
         """The caller has what it wants, at a stop string: stops likewise, but nobody left."""

@@ -19,7 +19,8 @@ class Appliance:
     """The served model and the machinery behind it.
 
     `is_ready` is true once a token came out of the model; `to_request` maps an MLflow
-    invocation onto a request; `versions` names the runtimes' versions.
+    invocation onto a request; `versions` names the runtimes' versions;
+    `engine` tells the engine's name and why it is this one, both empty before it is loaded.
     """
 
     service: Generator
@@ -31,5 +32,4 @@ class Appliance:
     is_ready: Callable[[], bool]
     to_request: Callable[[Invocation], Request]
     versions: Mapping[str, str]
-    engine_name: str = "genai"
-    engine_reason: str = ""
+    engine: Callable[[], tuple[str, str]]

@@ -80,7 +80,7 @@ def describe(appliance: Appliance) -> dict[str, object]:
             "tags": {name: value for name, value in lineage.tags.items() if name != _PERSONAL},
         },
         "bundle_sha256": appliance.bundle_sha256,
-        "engine": {"name": appliance.engine_name, "reason": appliance.engine_reason},
+        "engine": dict(zip(("name", "reason"), appliance.engine(), strict=True)),
         "runtimes": dict(appliance.versions),
         "exported_with": dict(manifest.libraries),
     }

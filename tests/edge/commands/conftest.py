@@ -57,7 +57,7 @@ def engine(monkeypatch):
     """The engine that a command loads in place of onnxruntime-genai: it echoes its prompt."""
     one = scripted.EchoEngine(context_length=1024, kv_bytes_per_token=1024)
     monkeypatch.setattr(
-        loading, "genai_loader", lambda *_: lambda: Loaded(one, scripted.ByteTokenizer())
+        loading, "onnx_loader", lambda *_: lambda: Loaded(one, scripted.ByteTokenizer())
     )
     return one
 

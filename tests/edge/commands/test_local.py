@@ -56,7 +56,7 @@ def test_what_cannot_be_loaded(folder, monkeypatch):
     def load():
         raise StartupError(["model: broken"])
 
-    monkeypatch.setattr(loading, "genai_loader", lambda *_: load)
+    monkeypatch.setattr(loading, "onnx_loader", lambda *_: load)
     with (
         pytest.raises(StartupError, match="broken"),
         local.loaded(bundle.peek(folder), Settings()),

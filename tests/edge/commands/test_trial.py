@@ -28,7 +28,7 @@ def test_a_model_that_cannot_be_loaded(folder, monkeypatch):
     def load():
         raise StartupError(["model: no graph", "model: no weights"])
 
-    monkeypatch.setattr(loading, "genai_loader", lambda *_: load)
+    monkeypatch.setattr(loading, "onnx_loader", lambda *_: load)
     found = trial.run(bundle.peek(folder), Settings())
     assert [(item.status, item.fact) for item in found[:2]] == [
         ("fail", "model: no graph"),

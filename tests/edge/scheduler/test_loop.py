@@ -494,6 +494,9 @@ def test_batch_sizes_count_decoding_rows_only():
                 steps.append(done if row.steps <= 2 else Step(choice=Choice(65)))
             return steps
 
+        def interrupt(self, row):
+            pass
+
         def close(self, row):
             pass
 
@@ -629,3 +632,49 @@ def test_prompts_are_handed_over_as_they_are():
     assert prompt.dtype == np.int32
     assert TOKENIZER.decode(prompt.tolist()) == "abc"
     assert (max_tokens, asked, constraint, echo) == (7, sampling, None, True)
+
+
+class Stuck(EchoEngine):
+    """Its first prefill lasts until it is interrupted."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.cut = threading.Event(), threading.Event()
+
+    def advance(self, rows):
+        if self.cut.is_set():
+            return super().advance(rows)
+        self.entered.set()
+        assert self.cut.wait(PATIENCE_S)
+        return [Step() for _ in rows]
+
+    def interrupt(self, row):
+        self.cut.set()
+
+
+def test_a_cancel_reaches_into_a_prefill():
+    with Bench(Stuck()) as bench:
+        one = bench.send("!long prompt")
+        assert bench.engine.entered.wait(PATIENCE_S)
+        began_s = time.monotonic()
+        one.cancel()
+        assert events_of(one)[-1].finish is Finish.CANCELLED
+        assert time.monotonic() - began_s < PATIENCE_S / 2
+        assert events_of(bench.send("next"))[-1].finish is Finish.STOP
+
+
+def test_an_abort_reaches_into_a_prefill():
+    with Bench(Stuck()) as bench:
+        one = bench.send("!long prompt")
+        assert bench.engine.entered.wait(PATIENCE_S)
+        bench.queue.drain()
+        bench.loop.abort(Draining("over"))
+        assert isinstance(events_of(one)[-1].error, Draining)
+
+
+def test_a_cancel_after_the_end_interrupts_nothing_of_others():
+    with Bench() as bench:
+        one = bench.send("short")
+        events_of(one)
+        one.cancel()
+        assert events_of(bench.send("another"))[-1].finish is Finish.STOP

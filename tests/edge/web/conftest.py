@@ -107,6 +107,7 @@ class Bench:
                     is_ready=lambda: True,
                     to_request=lambda invocation: pytest.fail("not for this API"),
                     versions={},
+                    engine=lambda: ("scripted", "the test says so"),
                 )
             )
         )

@@ -106,6 +106,7 @@ class Bench:
             is_ready=lambda: self.is_ready,
             to_request=lambda call: scoring_request.to_request(call, self.manifest),
             versions={},
+            engine=lambda: ("scripted", "the test says so"),
         )
         app.register_blueprint(scoring.blueprint(appliance))
         app.register_blueprint(scoring.health(appliance))

@@ -1,0 +1,86 @@
+"""KV memory: rows of one stride in reserved address space, paid for as it is used.
+
+Layout: for every layer keys, then values, each float32 (slots, kv_heads, context, head_size), as
+GroupQueryAttention wants its shared past and present buffer. Rows of one run lie next to each
+other from slot 0 on. The space is mapped private, anonymous and unreserved: the kernel gives a
+page when it is first written, and takes the pages of a released slot back. Huge pages are
+declined, since they would commit 2 MiB where a head's tokens need a few KiB.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import StartupError
+
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a model's KV cache: `context` is the most tokens that a row can hold."""
+
+    layers: int
+    kv_heads: int
+    context: int
+    head_size: int
+    dtype: npt.DTypeLike = np.float32
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of one slot's keys (or values) of one layer."""
+        numbers = self.kv_heads * self.context * self.head_size
+        return numbers * np.dtype(self.dtype).itemsize
+
+
+class Arena:
+    """The KV memory of `slots` rows."""
+
+    def __init__(self, shape: Shape, slots: int) -> None:
+        """Reserves address space; raises `StartupError` where the system refuses even that."""
+        self.shape = shape
+        self.slots = slots
+        size_bytes = shape.layers * 2 * slots * shape.slot_bytes
+        try:
+            self._memory = mmap.mmap(-1, size_bytes, flags=_FLAGS)
+        except (OSError, ValueError, OverflowError) as error:
+            raise StartupError(
+                [
+                    f"memory: {size_bytes:,} bytes of address space for {slots} slots of "
+                    f"{shape.context} tokens cannot be reserved ({error}); lower EDGE_SLOTS"
+                ]
+            ) from error
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+        flat = np.frombuffer(self._memory, dtype=shape.dtype)
+        self._view = flat.reshape(
+            shape.layers, 2, slots, shape.kv_heads, shape.context, shape.head_size
+        )
+
+    def address(self, layer: int, part: int, slot: int) -> int:
+        """Where the keys (`part` 0) or values (1) of `slot` begin in `layer`."""
+        return int(self._view[layer, part, slot].ctypes.data)
+
+    def row(self, layer: int, part: int, slot: int) -> npt.NDArray[np.float32]:
+        """Keys or values of a slot, shape (kv_heads, context, head_size); writes go through."""
+        view: npt.NDArray[np.float32] = self._view[layer, part, slot]
+        return view
+
+    def move(self, source: int, target: int, tokens: int) -> None:
+        """Copy the first `tokens` of slot `source` to slot `target`; give `source` back."""
+        self._view[:, :, target, :, :tokens] = self._view[:, :, source, :, :tokens]
+        self.release(source)
+
+    def release(self, slot: int) -> None:
+        """Give the pages of `slot` back to the system; its content is lost."""
+        for part in range(self.shape.layers * 2):
+            start = (part * self.slots + slot) * self.shape.slot_bytes
+            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            last = (start + self.shape.slot_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+            if last > first:
+                self._memory.madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -1,0 +1,98 @@
+"""Runs of the graph over the arena: a chunk of one row's prompt, or a token for many rows.
+
+Bindings are kept: the KV tensors of the first B rows, or of one slot, never move. What changes
+from run to run (ids, mask, logits) is bound anew, which takes microseconds.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.engine.base import Ids
+from edge.engine.decoder.arena import Arena
+from edge.engine.decoder.graph import Graph
+from edge.engine.ort import Binding, RunOptions, Session, Tensor
+
+Logits = npt.NDArray[np.float32]
+_KEYS_AND_VALUES = 2
+
+
+class Runs:
+    """One session, one arena; used by the engine's thread alone but for `interrupt`."""
+
+    def __init__(self, session: Session, graph: Graph, arena: Arena) -> None:
+        self._session = session
+        self._graph = graph
+        self._arena = arena
+        self._options = RunOptions()
+        logits = next(port for port in session.outputs if port.name == graph.names.logits)
+        self._is_pruned = logits.shape[1] == 1
+        self._logits_type = logits.dtype or np.dtype(np.float32)
+        self._has_positions = any(p.name == graph.names.position_ids for p in session.inputs)
+        self._binding = cache(self._make_binding)
+        self._mask = np.empty(arena.slots * (arena.shape.context + 1), dtype=np.int64)
+        self._counter = np.arange(arena.shape.context + 1, dtype=np.int64)
+
+    def prefill(self, slot: int, chunk: Ids, seen: int) -> Logits:
+        """Run `chunk` (tokens,) of the row in `slot` that holds `seen` tokens already.
+
+        Returns the logits after its last token, shape (vocab,), valid until the next run.
+        """
+        ids = np.ascontiguousarray(chunk, dtype=np.int64).reshape(1, -1)
+        lengths = np.array([seen + len(chunk)])
+        last: Logits = self._run(self._binding(slot, 1), ids, lengths)[0]
+        return last
+
+    def decode(self, tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Logits:
+        """Run a token for each of the first rows, which hold `lengths` (rows,) tokens already.
+
+        Returns logits of shape (rows, vocab), valid until the next run.
+        """
+        return self._run(self._binding(0, len(tokens)), tokens.reshape(-1, 1), lengths + 1)
+
+    def interrupt(self) -> None:
+        """End the run that is going on, from any thread; the next ones fail until `resume`."""
+        self._options.terminate()
+
+    def resume(self) -> None:
+        """Let runs go on after an interrupt."""
+        self._options.reset()
+
+    def close(self) -> None:
+        """Release the session."""
+        self._binding.cache_clear()
+        self._session.close()
+
+    def _run(
+        self, binding: Binding, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> Logits:
+        names, (rows, width) = self._graph.names, ids.shape
+        total = int(lengths.max())
+        mask = self._mask[: rows * total].reshape(rows, total)
+        np.less(self._counter[:total], lengths[:, np.newaxis], out=mask, casting="unsafe")
+        binding.input(names.input_ids, Tensor.over(ids))
+        binding.input(names.attention_mask, Tensor.over(mask))
+        if self._has_positions:
+            positions = (lengths[:, np.newaxis] - width) + self._counter[:width]
+            binding.input(names.position_ids, Tensor.over(np.ascontiguousarray(positions)))
+        kept = 1 if self._is_pruned else width
+        logits = np.empty((rows, kept, self._graph.vocab_size), dtype=self._logits_type)
+        binding.output(names.logits, Tensor.over(logits))
+        self._session.run(binding, self._options)
+        last: Logits = logits[:, -1].astype(np.float32, copy=False)
+        return last
+
+    def _make_binding(self, slot: int, rows: int) -> Binding:
+        """A binding of the KV cache of `rows` rows from `slot` on: past and present are one."""
+        binding, shape = Binding(self._session), self._arena.shape
+        dims = (rows, shape.kv_heads, shape.context, shape.head_size)
+        for layer in range(shape.layers):
+            for part in range(_KEYS_AND_VALUES):
+                address = self._arena.address(layer, part, slot)
+                kv = Tensor(address, rows * shape.slot_bytes, dims, np.dtype(shape.dtype))
+                binding.input(self._graph.names.past[part] % layer, kv)
+                binding.output(self._graph.names.present[part] % layer, kv)
+        return binding
