@@ -76,14 +76,28 @@ def _decoder(bundle: Bundle, settings: Settings) -> Engine:
     from edge.engine import genai
     from edge.engine.decoder import opening
 
+    limits = genai.limits(bundle.manifest, bundle.model_folder)
     return opening.load(
         bundle.model_folder,
-        genai.limits(bundle.manifest, bundle.model_folder),
+        limits,
         threads=engine_threads(settings),
         spin=settings.spin,
         slots=settings.slots,
+        row_tokens=_row_tokens(limits, settings),
         prefill_chunk_ms=settings.prefill_chunk_ms,
     )
+
+
+def _row_tokens(limits: Limits, settings: Settings) -> int:
+    """The longest row that can be let in: the context, or what all of memory would hold.
+
+    A context of 131,072 tokens is never reserved on a machine that could not fill a tenth of it.
+    """
+    if not limits.kv_bytes_per_token:
+        return limits.context_length
+    most_bytes = settings.kv_limit or memory.left_bytes(0)
+    fitting = max(LEAST_KV_TOKENS, most_bytes // limits.kv_bytes_per_token)
+    return min(limits.context_length, fitting)
 
 
 def _genai(bundle: Bundle, settings: Settings) -> Engine:

@@ -9,7 +9,8 @@ import pytest
 from edge import cpu, loading
 from edge.bundle import Defaults
 from edge.config import Settings
-from edge.engine.scripted import ByteTokenizer, EchoEngine
+from edge.engine.base import Limits
+from edge.engine.scripted import EOS, ByteTokenizer, EchoEngine
 from edge.errors import Draining, EngineFailed, StartupError
 from edge.loading import Loaded
 from edge.metrics import Metrics
@@ -142,3 +143,23 @@ def test_the_load_time_is_that_of_the_loader():
     backend = loading.start(load, Defaults(), Settings(), metrics)
     backend.loop.stop(5)
     assert value(metrics, "edge_model_load_seconds") >= 0.05
+
+
+@pytest.mark.parametrize(
+    ("kv_limit", "limit", "expected"),
+    [
+        (None, 64 * GIB, 4096),  # the context
+        (None, GIB, (GIB - (GIB // 10)) // (1 << 20)),  # what memory would hold
+        (100 << 20, 64 * GIB, 100),  # what the setting allows
+        (1 << 20, 64 * GIB, 16),  # never less than the least that is served
+    ],
+)
+def test_rows_are_reserved_for_what_can_be_let_in(memory, kv_limit, limit, expected):
+    memory(limit, 0)
+    limits = Limits(4096, frozenset({EOS}), 300, kv_bytes_per_token=1 << 20)
+    assert loading._row_tokens(limits, Settings(kv_limit=kv_limit)) == expected
+
+
+def test_rows_of_unknown_cost_are_reserved_for_the_context():
+    limits = Limits(4096, frozenset({EOS}), 300, kv_bytes_per_token=0)
+    assert loading._row_tokens(limits, Settings()) == 4096

@@ -88,6 +88,8 @@ class DecoderEngine:
             )
         if len(self._rows) == self._arena.slots:
             raise EngineFailed("every slot is taken")
+        if len(prompt) + max_tokens > self._arena.shape.context:
+            raise EngineFailed("the sequence is longer than a slot")
         row = DecoderRow(
             prompt,
             len(self._rows),
@@ -102,12 +104,16 @@ class DecoderEngine:
         """A token for every row whose prompt is in, then a chunk for the first of the others."""
         steps = {id(row): Step() for row in rows}
         decoding = [row for row in self._rows if not row.is_prefilling]
-        waiting = self._rows[len(decoding) :]
+        waiting = [row for row in cast(list[DecoderRow], rows) if row.is_prefilling]
         if decoding:
             steps |= self._decode(decoding)
         if waiting:
             self._pace.is_patient = not decoding
-            steps[id(waiting[0])] = self._prefill(waiting[0])
+            # The one that has begun, else the first: no other waiting row has anything to move.
+            row = min(waiting, key=lambda row: row.length == 0)
+            steps[id(row)] = self._prefill(row)
+            if not row.is_prefilling:
+                self._fill(len(decoding), row.slot)
         return [steps[id(row)] for row in rows]
 
     def interrupt(self, row: Row) -> None:
@@ -117,8 +123,13 @@ class DecoderEngine:
                 self._runs.interrupt()
 
     def close(self, row: Row) -> None:
-        """Give the slot back: the last decoding row moves into a gap among them, then the last."""
+        """Give the slot back: the last decoding row moves into a gap among them, then the last.
+
+        Closing a row again does nothing.
+        """
         own = cast(DecoderRow, row)
+        if own not in self._rows:
+            return
         gap = own.slot
         if not own.is_prefilling:
             last = max(other.slot for other in self._rows if not other.is_prefilling)

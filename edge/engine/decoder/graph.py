@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.engine.decoder import operators
 from edge.engine.decoder.arena import Shape
@@ -21,7 +22,10 @@ from edge.engine.ort import Port
 _ATTENTION = "GroupQueryAttention"
 # Exports that switch between two sets of rotary caches, or hold another state, branch or loop.
 _CONTROL = ("If", "Loop", "Scan")
-_CACHE_TYPES = (np.dtype(np.float32), np.dtype(np.float16))
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
+_IDS = (np.dtype(np.int64),)
+# Both are on where genai_config.json leaves them out.
+_SLIDES = ("slide_key_value_cache", "slide_inputs")
 
 
 class Misfit(Exception):
@@ -42,7 +46,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What the engine must know of a graph that fits."""
+    """What the engine must know of a graph that fits.
+
+    `window` is the least number of tokens that its cache must have room for.
+    """
 
     model: Path
     names: Names
@@ -50,61 +57,121 @@ class Graph:
     kv_heads: int
     head_size: int
     vocab_size: int
+    window: int
 
-    def ports(self) -> set[str]:
-        """Every input that the engine feeds."""
-        names = self.names
-        past = {name % layer for name in names.past for layer in range(self.layers)}
-        return past | {names.input_ids, names.attention_mask, names.position_ids}
+    def past(self) -> list[str]:
+        """The inputs that hold the KV cache."""
+        return [name % layer for name in self.names.past for layer in range(self.layers)]
+
+    def inputs(self) -> set[str]:
+        """The inputs that the graph must have; it may ask for the positions too."""
+        return {*self.past(), self.names.input_ids, self.names.attention_mask}
+
+    def outputs(self) -> set[str]:
+        """The outputs that the graph must have."""
+        present = {name % layer for name in self.names.present for layer in range(self.layers)}
+        return present | {self.names.logits}
 
 
 def read(folder: Path) -> Graph:
     """The graph of an onnxruntime-genai model folder; raises `Misfit`."""
-    model = json.loads((folder / "genai_config.json").read_bytes())["model"]
-    decoder = model["decoder"]
-    for key in ("pipeline", "sliding_window"):
-        if decoder.get(key):
-            raise Misfit(f"genai_config.json has a {key}")
-    for other in ("encoder", "vision", "speech", "embedding"):
-        if model.get(other):
-            raise Misfit(f"genai_config.json has a part {other}")
+    model, decoder = _sections(folder)
+    _check_parts(model, decoder)
     graph = Graph(
-        model=folder / decoder["filename"],
+        model=folder / str(decoder.get("filename")),
         names=_names(decoder),
-        layers=int(decoder["num_hidden_layers"]),
-        kv_heads=int(decoder["num_key_value_heads"]),
-        head_size=int(decoder["head_size"]),
-        vocab_size=int(model["vocab_size"]),
+        layers=_number(decoder, "num_hidden_layers"),
+        kv_heads=_number(decoder, "num_key_value_heads"),
+        head_size=_number(decoder, "head_size"),
+        vocab_size=_number(model, "vocab_size"),
+        window=_window(decoder.get("sliding_window") or {}),
     )
     _check_operators(graph)
     return graph
 
 
 def shape(graph: Graph, inputs: Iterable[Port], outputs: Iterable[Port], context: int) -> Shape:
-    """The KV cache that the loaded graph's ports ask for; raises `Misfit`."""
-    found = {port.name: port for port in inputs}
-    unknown = sorted(set(found) - graph.ports())
+    """The KV cache of rows of `context` tokens, as the loaded graph wants it; raises `Misfit`."""
+    fed = {port.name: port for port in inputs}
+    given = {port.name: port for port in outputs}
+    _check_names(graph, set(fed), set(given))
+    for name in (graph.names.input_ids, graph.names.attention_mask, graph.names.position_ids):
+        if name in fed:
+            _check(fed[name], _IDS, None, None)
+    for name in graph.past():
+        _check(fed[name], _FLOATS, None, graph.kv_heads, None, graph.head_size)
+    _check(given[graph.names.logits], _FLOATS, None, 1, graph.vocab_size)
+    dtypes = {fed[name].dtype or np.dtype(np.float32) for name in graph.past()}
+    if len(dtypes) > 1:
+        raise Misfit(f"the KV cache is of several types: {', '.join(sorted(map(str, dtypes)))}")
+    most_tokens = max(context, graph.window)
+    return Shape(graph.layers, graph.kv_heads, most_tokens, graph.head_size, dtypes.pop())
+
+
+def _sections(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        model = json.loads((folder / "genai_config.json").read_bytes())["model"]
+        return dict(model), dict(model["decoder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Misfit(f"genai_config.json describes no decoder: {error!r}") from error
+
+
+def _number(section: Mapping[str, Any], key: str) -> int:
+    value = section.get(key)
+    if not isinstance(value, int) or value < 1:
+        raise Misfit(f"genai_config.json: {key}: expected a number above 0, got {value!r}")
+    return value
+
+
+def _check_parts(model: Mapping[str, Any], decoder: Mapping[str, Any]) -> None:
+    for other in ("encoder", "vision", "speech", "embedding"):
+        if model.get(other):
+            raise Misfit(f"genai_config.json has a part {other}")
+    if decoder.get("pipeline"):
+        raise Misfit("genai_config.json has a pipeline")
+
+
+def _window(window: Mapping[str, Any]) -> int:
+    """Tokens of the window that the operator of some layers keeps by itself, 0 for none.
+
+    Such graphs fit: given room for every token, the operator drops none from the cache, and
+    masks what is out of the window.
+    """
+    slides = [key for key in _SLIDES if window.get(key, bool(window))]
+    if slides:
+        raise Misfit(f"genai_config.json has a sliding_window with {slides[0]}")
+    return _number(window, "window_size") if window.get("layers") else 0
+
+
+def _check_names(graph: Graph, fed: set[str], given: set[str]) -> None:
+    unknown = sorted(fed - graph.inputs() - {graph.names.position_ids})
     if unknown:
         raise Misfit(f"the graph asks for {', '.join(unknown[:3])}")
-    first = found.get(graph.names.past[0] % 0)
-    if first is None or first.dtype not in _CACHE_TYPES:
-        raise Misfit(f"the KV cache is {first.dtype if first else 'absent'}, expected float")
-    _check_past(first, graph)
-    if graph.names.logits not in {port.name for port in outputs}:
-        raise Misfit(f"the graph has no output {graph.names.logits}")
-    return Shape(graph.layers, graph.kv_heads, context, graph.head_size, first.dtype)
+    for kind, missing in (("input", graph.inputs() - fed), ("output", graph.outputs() - given)):
+        if missing:
+            raise Misfit(f"the graph has no {kind} {', '.join(sorted(missing)[:3])}")
 
 
-def _check_past(port: Port, graph: Graph) -> None:
-    sizes = [size for size in (*port.shape[1:2], *port.shape[3:4]) if isinstance(size, int)]
-    if len(port.shape) != 4 or not set(sizes) <= {graph.kv_heads, graph.head_size}:
-        raise Misfit(f"{port.name} has the shape {list(port.shape)}")
+def _check(port: Port, dtypes: tuple[npt.DTypeLike, ...], *sizes: int | None) -> None:
+    """A size of None stands for one that must be free; the others may be."""
+    fits = len(port.shape) == len(sizes) and all(
+        isinstance(found, str) or found == wanted
+        for found, wanted in zip(port.shape, sizes, strict=True)
+    )
+    if port.dtype not in dtypes or not fits:
+        expected = ["any" if size is None else size for size in sizes]
+        raise Misfit(
+            f"{port.name} is {port.dtype or 'of an unknown type'} {list(port.shape)}, "
+            f"expected {' or '.join(map(str, dtypes))} {expected}"
+        )
 
 
 def _check_operators(graph: Graph) -> None:
     try:
         found = operators.count(graph.model)
-    except (OSError, ValueError) as error:
+    except OSError as error:  # whose own words hold the path
+        raise Misfit(f"its operators cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise Misfit(f"its operators cannot be read: {error}") from error
     if found[_ATTENTION] != graph.layers:
         raise Misfit(f"{found[_ATTENTION]} of {graph.layers} layers have {_ATTENTION}")

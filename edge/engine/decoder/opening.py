@@ -23,9 +23,10 @@ def load(
     threads: int,
     spin: bool,
     slots: int,
+    row_tokens: int,
     prefill_chunk_ms: int,
 ) -> DecoderEngine:
-    """The engine for the onnxruntime-genai model in `folder`, with room for `slots` rows.
+    """The engine for the onnxruntime-genai model in `folder`: `slots` rows of `row_tokens` each.
 
     Raises `Misfit` for a model that another engine must serve, and `StartupError` with the
     runtime's own words where it cannot be loaded.
@@ -36,7 +37,7 @@ def load(
     except OrtError as error:
         raise StartupError([f"model: the runtime cannot load it: {error}"]) from error
     try:
-        shape = graph.shape(found, session.inputs, session.outputs, limits.context_length)
+        shape = graph.shape(found, session.inputs, session.outputs, row_tokens)
         arena = Arena(shape, slots)
     except (Misfit, StartupError):
         session.close()

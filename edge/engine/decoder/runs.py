@@ -33,6 +33,7 @@ class Runs:
         self._logits_type = logits.dtype or np.dtype(np.float32)
         self._has_positions = any(p.name == graph.names.position_ids for p in session.inputs)
         self._binding = cache(self._make_binding)
+        self._nothing = Tensor.over(np.empty(0, dtype=self._logits_type))
         self._mask = np.empty(arena.slots * (arena.shape.context + 1), dtype=np.int64)
         self._counter = np.arange(arena.shape.context + 1, dtype=np.int64)
 
@@ -81,8 +82,12 @@ class Runs:
         kept = 1 if self._is_pruned else width
         logits = np.empty((rows, kept, self._graph.vocab_size), dtype=self._logits_type)
         binding.output(names.logits, Tensor.over(logits))
-        self._session.run(binding, self._options)
-        last: Logits = logits[:, -1].astype(np.float32, copy=False)
+        try:
+            self._session.run(binding, self._options)
+        finally:
+            # A binding lives on: a whole chunk's logits may take as much memory as the weights.
+            binding.output(names.logits, self._nothing)
+        last: Logits = logits[:, -1].astype(np.float32, copy=kept > 1)
         return last
 
     def _make_binding(self, slot: int, rows: int) -> Binding:
