@@ -20,8 +20,8 @@ from edge.bundle import Manifest
 from edge.engine import oga
 from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
 from edge.engine.pace import Pace
-from edge.engine.sampling import Logits, Sampler, score
-from edge.errors import EngineFailed, InvalidRequest, StartupError
+from edge.engine.sampling import Logits, Sampler, check, score
+from edge.errors import EngineFailed, StartupError
 from edge.generation import Sampling
 
 _log = logging.getLogger(__name__)
@@ -113,11 +113,7 @@ class GenaiEngine:
         echo_logprobs: bool = False,
     ) -> Row:
         """Reserve a row whose KV cache holds `len(prompt) + max_tokens` tokens, no more."""
-        if any(not 0 <= token < self._limits.vocab_size for token in sampling.logit_bias):
-            raise InvalidRequest(
-                f"logit_bias names a token outside of 0 to {self._limits.vocab_size - 1}",
-                param="logit_bias",
-            )
+        check(sampling, self._limits.vocab_size)
         length = len(prompt) + max_tokens
         try:
             # Without a seed the runtime draws 624 words of hardware entropy: 15 ms where that is

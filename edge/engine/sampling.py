@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.engine.base import Choice, Constraint, Ids
-from edge.errors import EngineFailed
+from edge.errors import EngineFailed, InvalidRequest
 from edge.generation import Sampling
 
 Logits = npt.NDArray[np.float32]
@@ -85,6 +85,14 @@ class Sampler:
         edges = np.cumsum(weights)
         place = np.searchsorted(edges, self._random.random() * edges[-1], side="right")
         return int(tokens[min(int(place), len(tokens) - 1)])
+
+
+def check(sampling: Sampling, vocab_size: int) -> None:
+    """Raises `InvalidRequest` for what a model of `vocab_size` tokens cannot honour."""
+    if any(not 0 <= token < vocab_size for token in sampling.logit_bias):
+        raise InvalidRequest(
+            f"logit_bias names a token outside of 0 to {vocab_size - 1}", param="logit_bias"
+        )
 
 
 def candidates(

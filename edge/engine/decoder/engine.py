@@ -22,8 +22,8 @@ from edge.engine.decoder.arena import Arena
 from edge.engine.decoder.runs import Logits, Runs
 from edge.engine.ort import OrtError, Terminated
 from edge.engine.pace import Pace
-from edge.engine.sampling import Sampler, score
-from edge.errors import EngineFailed, InvalidRequest
+from edge.engine.sampling import Sampler, check, score
+from edge.errors import EngineFailed
 from edge.generation import Sampling
 
 _log = logging.getLogger(__name__)
@@ -81,11 +81,7 @@ class DecoderEngine:
         echo_logprobs: bool = False,
     ) -> Row:
         """Take the next slot; its pages are committed as tokens come."""
-        if any(not 0 <= token < self._limits.vocab_size for token in sampling.logit_bias):
-            raise InvalidRequest(
-                f"logit_bias names a token outside of 0 to {self._limits.vocab_size - 1}",
-                param="logit_bias",
-            )
+        check(sampling, self._limits.vocab_size)
         if len(self._rows) == self._arena.slots:
             raise EngineFailed("every slot is taken")
         if len(prompt) + max_tokens > self._arena.shape.context:
