@@ -27,11 +27,12 @@ from tests.edge.engine.decoder.driving import (
     simulate,
 )
 
-EXACT = ["phi3", "llama", "qwen2", "qwen3", "gemma2", "positions", "whole", "half"]
+EXACT = ["phi3", "llama", "qwen2", "qwen3", "gemma2", "positions", "whole"]
 TUNED = ["phi3-tuned", "llama-tuned", "qwen2-tuned", "qwen3-tuned"]
 # Logits have a standard deviation of 1 and more.
 ROUNDING = 1e-4
 EIGHT_BITS = 0.2
+HALF = 0.01  # a few units in the last place of a half-precision logit
 
 JOBS = st.lists(
     st.builds(
@@ -77,7 +78,7 @@ def parity(pair, examples):
 
 
 def test_any_schedule_gives_the_tokens_of_a_bare_loop(exact):
-    tally = parity(exact, examples=80)
+    tally = parity(exact, examples=60)
     assert tally.tokens > 500
     assert tally.worst <= ROUNDING
     assert tally.ties <= 2 + tally.tokens // 1000
@@ -89,6 +90,13 @@ def test_any_schedule_on_models_of_other_shapes(paired, exports, name):
     tally = parity(paired(exports / name), examples=40)
     assert tally.worst <= ROUNDING
     assert tally.ties <= 2 + tally.tokens // 1000
+
+
+@pytest.mark.torch
+def test_any_schedule_on_half_precision(paired, exports):
+    tally = parity(paired(exports / "half"), examples=40)
+    assert tally.worst <= HALF
+    assert tally.ties <= 2 + tally.tokens // 100
 
 
 @pytest.mark.torch
@@ -132,7 +140,7 @@ def test_full_slots_give_the_tokens_of_a_bare_loop(exact, chunk):
     """Token for token, with no allowance for near-ties: these prompts have none."""
     engine, reference = exact
     engine._pace = Fixed(chunk)
-    for seed in range(6):
+    for seed in range(4):
         prompts = [prompt_of(1 + 17 * n, engine.limits, seed * SLOTS + n) for n in range(SLOTS)]
         rows = [engine.open(prompt, 30, GREEDY) for prompt in prompts]
         assert run(engine, rows, 30) == [reference.greedy(prompt, 30) for prompt in prompts]
