@@ -69,8 +69,8 @@ def test_the_labels_name_model_version_alias_and_run(project, store):
     labels = project.image("arm64").config["config"]["Labels"]
     version = mlflow.MlflowClient(store).get_model_version_by_alias("capitals", "champion")
     assert labels["phial.model.registered_name"] == "capitals"
-    assert labels["phial.model.version"] == version.version
-    assert labels["org.opencontainers.image.version"] == version.version
+    assert labels["phial.model.version"] == str(version.version)
+    assert labels["org.opencontainers.image.version"] == str(version.version)
     assert labels["phial.model.alias"] == "champion"
     assert labels["phial.model.run_id"] == version.run_id
     assert labels["phial.model.source_uri"] == "models:/capitals@champion"
