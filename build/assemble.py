@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def labels(bundle: Bundle, title: str, revision: str, epoch_s: int) -> dict[str,
         "org.opencontainers.image.title": title,
         "org.opencontainers.image.description": f"{manifest.name} served by Phial on CPUs",
         "org.opencontainers.image.version": lineage.model_version or __version__,
-        "org.opencontainers.image.created": _time(epoch_s),
+        "org.opencontainers.image.created": image.timestamp(epoch_s),
         "org.opencontainers.image.revision": revision,
         "phial.version": __version__,
         "phial.bundle.sha256": bundle.sha256,
@@ -128,7 +127,3 @@ def _is_empty(store: Store, found: Layer) -> bool:
 
 def _present(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if value}
-
-
-def _time(epoch_s: int) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

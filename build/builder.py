@@ -10,13 +10,17 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
+from build import context
 from build.command import run
 from build.errors import BuildFailed, ToolMissing
+from build.network import Network
 
 Name = Literal["docker", "podman", "buildah"]
 NAMES: tuple[Name, ...] = ("docker", "podman", "buildah")
@@ -120,6 +124,16 @@ class Tool:
 
     def _words(self, *words: str) -> list[str]:
         return [self.name, *words]
+
+
+@contextmanager
+def sources(network: Network, wheelhouse: Path | None) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """The build context, and the secrets by id beside it; both are gone afterwards."""
+    with TemporaryDirectory(prefix="phial-image-") as scratch:
+        folder = Path(scratch) / "secrets"
+        folder.mkdir(mode=0o700)
+        secrets = network.write_secrets(folder)
+        yield context.write(Path(scratch) / "context", wheelhouse), secrets
 
 
 def find(wanted: Name | None = None) -> Tool:

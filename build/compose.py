@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from build import assemble, context
+from build import assemble, builder, context
 from build.assemble import Form
 from build.attestation import documents
 from build.oci import image
@@ -51,7 +48,7 @@ def compose(
     with stages.stage("weights", f"{bundle.manifest.name}, {_megabytes(bundle)} MB"):
         model = assemble.weights(bundle, store, form)
     manifests = []
-    with _sources(plan) as (folder, secrets):
+    with builder.sources(plan.network, plan.wheelhouse) as (folder, secrets):
         for arch in plan.arches:
             with stages.stage(f"runtime {arch}", f"Dockerfile.{arch} with {plan.tool.name}"):
                 recipe = plan.recipe(arch, "runtime", folder, secrets)
@@ -75,15 +72,6 @@ def with_base(plan: Plan, stages: Stages) -> Plan:
     with stages.stage("base image", archive.name):
         plan.tool.load(archive)
     return replace(plan, base=BASE_IMAGE)
-
-
-@contextmanager
-def _sources(plan: Plan) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """The build context, and the secrets beside it; both are gone afterwards."""
-    with TemporaryDirectory(prefix="phial-image-") as folder:
-        (Path(folder) / "secrets").mkdir(mode=0o700)
-        secrets = plan.network.write_secrets(Path(folder) / "secrets")
-        yield context.write(Path(folder) / "context", plan.wheelhouse), secrets
 
 
 def _manifest(

@@ -62,10 +62,10 @@ def _fill(folder: Path, arches: list[str], args: argparse.Namespace, stages: Sta
 
     tool = builder.find(args.tool)
     network = Network.chosen(args.index_url, args.proxy, args.ca, args.network)
-    with TemporaryDirectory(prefix="phial-fetch-") as scratch:
-        (Path(scratch) / "secrets").mkdir(mode=0o700)
-        secrets = network.write_secrets(Path(scratch) / "secrets")
-        source = context.write(Path(scratch) / "context")
+    with (
+        TemporaryDirectory(prefix="phial-fetch-") as scratch,
+        builder.sources(network, None) as (source, secrets),
+    ):
         for arch in arches:
             with stages.stage(f"download {arch}", f"with {tool.name}"):
                 base = {"BASE": args.base} if args.base else {}

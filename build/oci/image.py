@@ -44,7 +44,7 @@ def write(image: Image, store: Store, *, epoch_s: int) -> Descriptor:
         )
     for layer in image.layers:
         store.path(layer.descriptor.digest)
-    config = store.put_json(_config(image, _time(epoch_s)), media.CONFIG)
+    config = store.put_json(_config(image, timestamp(epoch_s)), media.CONFIG)
     manifest = {
         "schemaVersion": 2,
         "mediaType": media.MANIFEST,
@@ -132,5 +132,6 @@ def _history(config: Mapping[str, Any], count: int) -> tuple[str, ...]:
     return tuple(texts) if len(texts) == count else ()
 
 
-def _time(epoch_s: int) -> str:
+def timestamp(epoch_s: int) -> str:
+    """Seconds since 1970 as `created` wants them (RFC 3339, in UTC)."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
