@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.bundle import Defaults
-from edge.engine.base import Ids, Limits
+from edge.engine.base import Constraint, Ids, Limits
 from edge.engine.tokenizer import Tokenizer
 from edge.errors import InvalidRequest, MemoryExceeded, PromptTooLong
 from edge.generation import Prompt, Request, Sampling
@@ -57,7 +57,6 @@ def _check_rows(request: Request, most: int) -> None:
 def _ticket(
     request: Request, rules: Rules, ids: Ids, index: int, outbox: Outbox, deadline_s: float
 ) -> Ticket:
-    guidance = request.sampling.guidance
     return Ticket(
         index=index,
         prompt=ids,
@@ -65,9 +64,16 @@ def _ticket(
         sampling=_seeded(request.sampling, index % request.n),
         deadline_s=deadline_s,
         outbox=outbox,
-        constraint=rules.tokenizer.constrain(guidance) if guidance else None,
+        constraint=_constraint(request, rules.tokenizer),
         echo_logprobs=request.echo and request.sampling.logprobs is not None,
     )
+
+
+def _constraint(request: Request, tokenizer: Tokenizer) -> Constraint | None:
+    guidance = request.sampling.guidance
+    if request.tool_use is not None:
+        return tokenizer.constrain_calls(request.tool_use, guidance)
+    return tokenizer.constrain(guidance) if guidance else None
 
 
 def _encode(prompt: Prompt, rules: Rules) -> Ids:
@@ -75,7 +81,7 @@ def _encode(prompt: Prompt, rules: Rules) -> Ids:
     if prompt.ids is not None:
         ids = _checked(prompt.ids, rules.limits.vocab_size)
     elif prompt.messages is not None:
-        ids = tokenizer.encode(tokenizer.apply_chat_template(prompt.messages))
+        ids = tokenizer.encode(tokenizer.apply_chat_template(prompt.messages, prompt.tools))
     else:
         ids = tokenizer.encode(prompt.text or "")
     if len(ids):

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from edge.calls import CallReader, Reading
 from edge.engine.base import Choice
 from edge.engine.tokenizer import Tokenizer
 from edge.errors import Cancelled, DeadlineExceeded, EdgeError, EngineFailed
 from edge.generation import Delta, Finish, Request, TokenLogprob, Usage
 from edge.scheduler.ticket import Event, Outbox, Ticket
-from edge.text import Assembler, Piece
+from edge.text import Assembler, Marker, Piece
 
 # The scheduler enforces deadlines between engine calls; a caller waits this much longer for one.
 _GRACE_S = 5.0
+_NOTHING_READ = Reading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,18 @@ class Answering:
 
     def __init__(self, ticket: Ticket, tokenizer: Tokenizer, request: Request) -> None:
         self.ticket = ticket
-        self.text = Assembler(tokenizer.stream(), tokenizer.decode, request.stop)
+        self.text, self._calls = _readers(tokenizer, request)
         self.tokens = 0
         self.finish: Finish | None = None
         self._tokenizer = tokenizer
         self._prompt_scores: list[Choice] = []
         self._echo = request.echo
         self._offset = 0
+
+    @property
+    def said(self) -> str:
+        """The text shown so far, and calls as the model wrote them."""
+        return self.text.text + (self._calls.raw if self._calls else "")
 
     def take(self, event: Event) -> Iterator[Delta]:
         """The deltas that follow from an event of this choice."""
@@ -57,8 +64,12 @@ class Answering:
         if event.choice is not None:
             yield from self._extend(event.choice)
         elif event.finish is not None:
-            self.finish = event.finish
-            yield self._delta(self._behind_echo(self.text.finish()), event.finish)
+            piece = self._behind_echo(self.text.finish())
+            is_whole = event.finish is Finish.STOP
+            rest = self._calls.finish() if self._calls and is_whole else _NOTHING_READ
+            is_called = is_whole and self._calls is not None and self._calls.count > 0
+            self.finish = Finish.TOOL_CALLS if is_called else event.finish
+            yield self._delta(piece, self.finish, rest)
 
     def _extend(self, choice: Choice) -> Iterator[Delta]:
         self.tokens += 1
@@ -68,8 +79,10 @@ class Answering:
             self.finish = Finish.STOP
             self.ticket.stop()
             yield self._delta(piece, Finish.STOP)
-        elif piece.text or piece.logprobs:
-            yield self._delta(piece, None)
+        else:
+            read = self._calls.read(piece.beyond) if self._calls and piece.beyond else _NOTHING_READ
+            if piece.text or piece.logprobs or read.text or read.calls:
+                yield self._delta(piece, None, read)
 
     def _echoed(self) -> Delta:
         text = self._tokenizer.decode([int(token) for token in self.ticket.prompt])
@@ -85,10 +98,11 @@ class Answering:
         if not self._offset:
             return piece
         scores = (replace(one, offset=one.offset + self._offset) for one in piece.logprobs)
-        return Piece(piece.text, tuple(scores))
+        return replace(piece, logprobs=tuple(scores))
 
-    def _delta(self, piece: Piece, finish: Finish | None) -> Delta:
-        return Delta(self.ticket.index, piece.text, piece.logprobs, finish)
+    def _delta(self, piece: Piece, finish: Finish | None, read: Reading = _NOTHING_READ) -> Delta:
+        text = piece.text + read.text
+        return Delta(self.ticket.index, text, piece.logprobs, finish, calls=read.calls)
 
     def _scored(self, choice: Choice, offset: int, is_echo: bool = False) -> TokenLogprob | None:
         if self.ticket.sampling.logprobs is None or (choice.logprob is None and not is_echo):
@@ -100,6 +114,20 @@ class Answering:
         )
         text, raw = name.decode([choice.token]), name.token_bytes(choice.token)
         return TokenLogprob(choice.token, text, raw, choice.logprob, top, offset)
+
+
+def _readers(tokenizer: Tokenizer, request: Request) -> tuple[Assembler, CallReader | None]:
+    """What reads the words of a choice, and what reads its calls where there may be some."""
+    use = request.tool_use
+    if use is None:
+        return Assembler(tokenizer.stream(), tokenizer.decode, request.stop), None
+    form = tokenizer.tool_format
+    # Beside a format for the words a call is told by how the answer begins: a marker further on
+    # is a part of some JSON string.
+    marker = Marker(form.marker, form.is_leading or request.sampling.guidance is not None)
+    stream = tokenizer.stream(shows_markers=True)
+    reader = CallReader(form, [tool.name for tool in use.tools])
+    return Assembler(stream, tokenizer.decode, request.stop, marker), reader
 
 
 class Generation:
@@ -210,7 +238,7 @@ class Generation:
             prefill_s=prefilled_s - opened_s if prefilled_s and opened_s else None,
             decode_s=now_s - prefilled_s if prefilled_s else None,
             was_opened=opened_s is not None,
-            texts=tuple(choice.text.text for choice in self._choices),
+            texts=tuple(choice.said for choice in self._choices),
         )
 
     def _finish(self, error: EdgeError | None) -> Finish:
@@ -219,7 +247,8 @@ class Generation:
         if error is not None:
             return Finish.ERROR
         finishes = {choice.finish for choice in self._choices}
-        return Finish.LENGTH if Finish.LENGTH in finishes else Finish.STOP
+        order = (Finish.LENGTH, Finish.TOOL_CALLS)
+        return next((finish for finish in order if finish in finishes), Finish.STOP)
 
 
 def _earliest(moments: list[float]) -> float | None:

@@ -15,6 +15,7 @@ class Finish(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
     CANCELLED = "cancelled"
     ERROR = "error"
 
@@ -24,11 +25,14 @@ class Guidance:
     """A constraint on the text of the answer.
 
     `kind` `json_object`: any JSON object, `source` unused; `json_schema`: `source` is the
-    schema as JSON text; `regex`: `source` is the expression; `lark`: `source` is a Lark grammar.
+    schema as JSON text; `regex`: `source` is the expression; `lark`: `source` is a Lark grammar;
+    `tools`: the same, made of the tools of a request. `param` is the parameter it came from, for
+    errors.
     """
 
-    kind: Literal["json_object", "json_schema", "regex", "lark"]
+    kind: Literal["json_object", "json_schema", "regex", "lark", "tools"]
     source: str = ""
+    param: str = field(default="response_format", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +60,68 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a chat; `role` is system, user or assistant."""
+class Tool:
+    """A function that the model may call; `parameters` is the JSON schema of its arguments."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    description: str = ""
+    parameters: str = '{"type": "object", "properties": {}}'
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Which tools an answer may call; with `is_required` it must, without `is_parallel` once."""
+
+    tools: tuple[Tool, ...]
+    is_required: bool = False
+    is_parallel: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A whole call; `arguments` is a JSON object as text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta:
+    """A piece of call `index` of an answer: its id and name at first, then more `arguments`."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat.
+
+    `calls` belong to the assistant's turns; a `tool` turn is the result of the call `call_id`.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to continue: exactly one of the three fields is set.
+    """What to continue: exactly one of the first three fields is set.
 
     `text` goes to the tokenizer as it stands (special tokens included); `messages` go through
-    the model's chat template first; `ids` are token ids already.
+    the model's chat template first; `ids` are token ids already. The template shows `tools` to
+    the model beside `messages`.
     """
 
     text: str | None = None
     messages: tuple[Message, ...] | None = None
     ids: tuple[int, ...] | None = None
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +132,7 @@ class Request:
     the bundle's default (capped by the context), `stop` holds the strings that end a choice and
     are not part of its text. `echo` puts the prompt's text (and its token log-probabilities where
     `sampling.logprobs` is set) before the answer. `timeout_s` None means the appliance's limit.
+    `tool_use` None means that nothing in the answer is a call.
     """
 
     operation: Operation
@@ -95,6 +144,7 @@ class Request:
     echo: bool = False
     timeout_s: float | None = None
     request_id: str = ""
+    tool_use: ToolUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +179,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the answer: new text of choice `index`, whole characters only.
+    """A piece of the answer: new text of choice `index`, whole characters only, or of its calls.
 
     `finish` is set exactly once a choice, on its last delta (whose text may be empty);
     `usage` is set exactly once a request, on its very last delta (text empty, index 0,
@@ -141,3 +191,4 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: Finish | None = None
     usage: Usage | None = None
+    calls: tuple[CallDelta, ...] = ()

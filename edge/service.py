@@ -12,7 +12,7 @@ from edge import admission
 from edge.admission import Rules
 from edge.answer import Generation, Outcome
 from edge.errors import DeadlineExceeded, EdgeError, NotReady
-from edge.generation import Finish, Request, TokenLogprob, Usage
+from edge.generation import CallDelta, Delta, Finish, Request, TokenLogprob, ToolCall, Usage
 from edge.metrics import Answered, Metrics
 from edge.scheduler.loop import Loop
 from edge.scheduler.queue import Queue
@@ -48,6 +48,7 @@ class Completed:
     text: str
     finish: Finish
     logprobs: tuple[TokenLogprob, ...]
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +111,33 @@ class Service:
 
 def collect(generation: Generation) -> Completion:
     """Run a generation to its end; raises what its iteration raises."""
-    texts: dict[int, list[str]] = {}
-    scores: dict[int, list[TokenLogprob]] = {}
-    finishes: dict[int, Finish] = {}
+    pieces: dict[int, list[Delta]] = {}
     usage = Usage()
     for delta in generation:
         if delta.usage is not None:
             usage = delta.usage
-            continue
-        texts.setdefault(delta.index, []).append(delta.text)
-        scores.setdefault(delta.index, []).extend(delta.logprobs)
-        if delta.finish is not None:
-            finishes[delta.index] = delta.finish
-    return Completion(
-        tuple(
-            Completed(index, "".join(texts[index]), finish, tuple(scores[index]))
-            for index, finish in sorted(finishes.items())
-        ),
-        usage,
+        else:
+            pieces.setdefault(delta.index, []).append(delta)
+    return Completion(tuple(_whole(index, pieces[index]) for index in sorted(pieces)), usage)
+
+
+def _whole(index: int, deltas: list[Delta]) -> Completed:
+    return Completed(
+        index,
+        "".join(delta.text for delta in deltas),
+        next(delta.finish for delta in deltas if delta.finish is not None),
+        tuple(score for delta in deltas for score in delta.logprobs),
+        _calls([call for delta in deltas for call in delta.calls]),
+    )
+
+
+def _calls(pieces: list[CallDelta]) -> tuple[ToolCall, ...]:
+    heads = [piece for piece in pieces if piece.id]
+    arguments = [
+        "".join(piece.arguments for piece in pieces if piece.index == head.index) for head in heads
+    ]
+    return tuple(
+        ToolCall(head.id, head.name, text) for head, text in zip(heads, arguments, strict=True)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from edge.generation import Guidance
 
 Mask = npt.NDArray[np.bool_]
 _CACHED_GRAMMARS = 64
+_TURNS = 16
 # Between two JSON tokens: a space, or a line break with its indentation. Where any whitespace is
 # allowed, small models fall into writing nothing else.
 _JSON_SPACING = {"whitespace_pattern": r" ?|\n {0,16}"}
@@ -67,24 +69,35 @@ class Grammars:
         except ValueError as error:
             raise InvalidRequest("this model's tokenizer does not support guided output") from error
         self._eos_ids = tuple(eos_ids)
-        self._compile = functools.lru_cache(maxsize=_CACHED_GRAMMARS)(self._compile_uncached)
+        self._compiled = functools.lru_cache(maxsize=_CACHED_GRAMMARS)(self._compile)
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
 
     def constrain(self, guidance: Guidance) -> Constraint:
         """A fresh constraint; raises `InvalidRequest` that says what is wrong with the grammar."""
-        return Matcher(self._compile(guidance).deep_copy(), self._eos_ids)
+        # Equal grammars take turns, so that requests at the same time compile theirs once.
+        with self._turns[hash(guidance) % _TURNS]:
+            compiled = self._compiled(guidance)
+        return Matcher(compiled.deep_copy(), self._eos_ids)
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for."""
         return bytes(self._vocabulary.decode_bytes([token]))
 
-    def _compile_uncached(self, guidance: Guidance) -> Any:
+    def _compile(self, guidance: Guidance) -> Any:
         matcher = llguidance.LLMatcher(self._vocabulary, _grammar(guidance), log_level=0)
         if matcher.is_error():
-            reason = matcher.get_error().splitlines()[0]
+            reason = _reason(matcher.get_error())
             raise InvalidRequest(
-                f"the {guidance.kind} cannot be followed: {reason}", param="response_format"
+                f"the {guidance.kind} cannot be followed: {reason}", param=guidance.param
             )
         return matcher
+
+
+def _reason(error: str) -> str:
+    """The first line, and what a fault of a regular expression is: it stands further down."""
+    first, *rest = error.splitlines()
+    cause = next((line for line in rest if line.startswith("error: ")), "")
+    return f"{first} {cause.removeprefix('error: ')}".strip()
 
 
 def _grammar(guidance: Guidance) -> str:
@@ -95,11 +108,10 @@ def _grammar(guidance: Guidance) -> str:
             return str(compilers.grammar_from_json_schema(schema, defaults=_JSON_SPACING))
         case "regex":
             return str(compilers.grammar_from_regex(guidance.source))
-        case "lark":
+        case "lark" | "tools":
             return str(compilers.grammar_from_lark(guidance.source))
     try:
         return str(compilers.grammar_from_json_schema(guidance.source, defaults=_JSON_SPACING))
     except ValueError as error:
-        raise InvalidRequest(
-            f"the json_schema cannot be read: {error}", param="response_format"
-        ) from error
+        message = f"the json_schema cannot be read: {error}"
+        raise InvalidRequest(message, param=guidance.param) from error

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.bundle import Column, Defaults, Manifest, Param, Signature
+from edge.engine import tool_format
 from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
+from edge.engine.tool_format import ToolFormat
 from edge.errors import EngineFailed, InvalidRequest
-from edge.generation import Guidance, Message, Sampling
+from edge.generation import Guidance, Message, Sampling, Tool, ToolUse
 
 Script = Literal["echo", "echo_params"]
 SCRIPTS: tuple[Script, ...] = get_args(Script)
@@ -42,6 +45,7 @@ class ByteTokenizer:
 
     special_tokens: frozenset[str] = frozenset(_MARK_IDS)
     bos_id: int | None = BOS
+    tool_format: ToolFormat = tool_format.DEFAULT
 
     def encode(self, text: str) -> Ids:
         """Token ids of `text`, int32 of shape (tokens,); never empty."""
@@ -56,7 +60,7 @@ class ByteTokenizer:
         """Text of `ids`; special tokens have none and broken UTF-8 becomes U+FFFD."""
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
-    def stream(self) -> Callable[[int], str]:
+    def stream(self, *, shows_markers: bool = False) -> Callable[[int], str]:
         """A decoder that is fed one id at a time and returns characters as they complete."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         return lambda token: decoder.decode(self.token_bytes(token))
@@ -71,10 +75,42 @@ class ByteTokenizer:
             "response_format is not supported by a scripted model", param="response_format"
         )
 
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
-        """The prompt of a chat, ready for the assistant's turn."""
-        turns = [MARKS[turn.role] + turn.content + MARKS["end"] for turn in messages]
+    def constrain_calls(self, use: ToolUse, text: Guidance | None) -> Constraint:
+        """Any text: a prompt that is a call is repeated as one.
+
+        Raises `InvalidRequest` where the answer has to be one: an echo cannot follow a grammar.
+        """
+        if text is not None:
+            return self.constrain(text)
+        if use.is_required:
+            raise InvalidRequest(
+                "tool_choice is not supported by a scripted model, except auto and none",
+                param="tool_choice",
+            )
+        return AnyText()
+
+    def apply_chat_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        """The prompt of a chat, ready for the assistant's turn; tools are not shown in it."""
+        roles = {"tool": "user"}
+        turns = [
+            MARKS[roles.get(turn.role, turn.role)]
+            + turn.content
+            + (self.tool_format.text(turn.calls) if turn.calls else "")
+            + MARKS["end"]
+            for turn in messages
+        ]
         return "".join([*turns, MARKS["assistant"]])
+
+
+class AnyText:
+    """A constraint that constrains nothing."""
+
+    def allowed(self, vocab_size: int) -> npt.NDArray[np.bool_]:
+        """True for each token, shape (vocab_size,)."""
+        return np.ones(vocab_size, dtype=np.bool_)
+
+    def accept(self, token: int) -> None:
+        """Nothing to move on."""
 
 
 def _is_chat(text: str) -> bool:

@@ -6,17 +6,25 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import onnxruntime_genai as og
 
+from edge.engine import tool_grammar
 from edge.engine.base import Constraint, Ids
+from edge.engine.chat_template import ChatTemplate, Turn
+from edge.engine.tool_format import ToolFormat
+from edge.engine.tool_grammar import Vocabulary
 from edge.errors import InvalidRequest, StartupError
-from edge.generation import Guidance, Message
+from edge.generation import Guidance, Message, Tool, ToolUse
 
 if TYPE_CHECKING:
     from edge.engine.guidance import Grammars
+
+# The runtime rewrites the schemas of tools, and loses half of each, unless it finds one of a few
+# expressions in the template; a comment in front is enough.
+_TOOLS_AS_THEY_ARE = "{# tools|tojson #}"
 
 
 class Tokenizer(Protocol):
@@ -39,8 +47,11 @@ class Tokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
 
-    def stream(self) -> Callable[[int], str]:
-        """A decoder that is fed one id at a time and returns whole characters as they complete."""
+    def stream(self, *, shows_markers: bool = False) -> Callable[[int], str]:
+        """A decoder that is fed one id at a time and returns whole characters as they complete.
+
+        With `shows_markers` the special tokens of `tool_format` have their text.
+        """
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for; may be a part of a UTF-8 character."""
@@ -48,7 +59,17 @@ class Tokenizer(Protocol):
     def constrain(self, guidance: Guidance) -> Constraint:
         """Compile a grammar; raises `InvalidRequest` that says what is wrong with it."""
 
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+    def constrain_calls(self, use: ToolUse, text: Guidance | None) -> Constraint:
+        """Compile what an answer with tools may be; `text` binds one that calls none.
+
+        Raises `InvalidRequest`.
+        """
+
+    @property
+    def tool_format(self) -> ToolFormat:
+        """How the model writes its tool calls."""
+
+    def apply_chat_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         """The text of a chat up to where the assistant speaks. Raises `InvalidRequest`."""
 
 
@@ -72,11 +93,14 @@ class GenaiTokenizer:
     @cached_property
     def special_tokens(self) -> frozenset[str]:
         """The texts of the special tokens that `tokenizer.json` adds to the vocabulary."""
+        return frozenset(token["content"] for token in self._added if token.get("special"))
+
+    @cached_property
+    def _added(self) -> list[dict[str, Any]]:
         try:
-            added = json.loads(self._definition.read_bytes()).get("added_tokens", [])
+            return list(json.loads(self._definition.read_bytes()).get("added_tokens", []))
         except OSError:
-            return frozenset()
-        return frozenset(token["content"] for token in added if token.get("special"))
+            return []
 
     @property
     def bos_id(self) -> int | None:
@@ -92,9 +116,19 @@ class GenaiTokenizer:
         """Text of `ids` without special tokens."""
         return cast(str, self._tokenizer.decode(np.asarray(ids, dtype=np.int32)))
 
-    def stream(self) -> Callable[[int], str]:
+    def stream(self, *, shows_markers: bool = False) -> Callable[[int], str]:
         """A fresh incremental decoder."""
-        return cast(Callable[[int], str], self._tokenizer.create_stream().decode)
+        decode = cast(Callable[[int], str], self._tokenizer.create_stream().decode)
+        shown = self._hidden_markers if shows_markers else {}
+        return (lambda token: shown.get(token) or decode(token)) if shown else decode
+
+    @cached_property
+    def _hidden_markers(self) -> dict[int, str]:
+        """Markers of calls that the runtime's decoder leaves out."""
+        special = (token for token in self._added if token.get("special"))
+        parts = self.tool_format.parts
+        texts = {int(token["id"]): str(token["content"]) for token in special}
+        return {token: text for token, text in texts.items() if any(text in part for part in parts)}
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes a token stands for."""
@@ -104,21 +138,46 @@ class GenaiTokenizer:
         """A fresh constraint for one row."""
         return self._grammars.constrain(guidance)
 
-    def apply_chat_template(self, messages: Sequence[Message]) -> str:
+    def constrain_calls(self, use: ToolUse, text: Guidance | None) -> Constraint:
+        """A fresh constraint for one row of a request with tools."""
+        source = tool_grammar.lark(self.tool_format, use, text, Vocabulary.of(self._added))
+        try:
+            return self._grammars.constrain(Guidance("tools", source, "tools"))
+        except InvalidRequest as error:
+            message = tool_grammar.named(str(error), source, use)
+            raise InvalidRequest(message, param=error.param) from error
+
+    @property
+    def tool_format(self) -> ToolFormat:
+        """The notation that the chat template or the added tokens tell of."""
+        return self._chat.form
+
+    def apply_chat_template(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         """Render the chat with the bundle's template."""
         if not self._chat_template:
             raise InvalidRequest("this model has no chat template", param="messages")
-        for message in messages:
-            _check(message.content)
-        turns = json.dumps([{"role": m.role, "content": m.content} for m in messages])
+        for text in (*(m.content for m in messages), *(tool.description for tool in tools)):
+            _check(text)
         try:
-            rendered = self._tokenizer.apply_chat_template(
-                turns, template_str=self._chat_template, add_generation_prompt=True
-            )
+            return self._chat.apply(messages, tools)
         except RuntimeError as error:
             raise InvalidRequest(
                 "the model's chat template does not accept these messages", param="messages"
             ) from error
+
+    @cached_property
+    def _chat(self) -> ChatTemplate:
+        texts = [token["content"] for token in self._added]
+        return ChatTemplate(self._render, self._chat_template, texts)
+
+    def _render(self, turns: list[Turn], tools: str | None) -> str:
+        comment = _TOOLS_AS_THEY_ARE if tools else ""
+        rendered = self._tokenizer.apply_chat_template(
+            json.dumps(turns),
+            template_str=comment + self._chat_template,
+            tools=tools,
+            add_generation_prompt=True,
+        )
         return cast(str, rendered)
 
     @cached_property

@@ -37,6 +37,14 @@ def parse(raw: bytes) -> Any:
     raise MalformedBody(message)
 
 
+def parse_text(text: str, path: str) -> Any:
+    """Decode JSON that stands in a string of the body; raises `InvalidRequest`."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError, MalformedBody):
+        raise wrong(path, "a string that is no JSON", "JSON") from None
+
+
 class Fields:
     """One JSON object whose members are taken by name."""
 

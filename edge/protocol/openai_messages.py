@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from edge.errors import InvalidRequest
-from edge.generation import Message
+from edge.generation import Message, ToolCall
+from edge.protocol import openai_calls
 from edge.protocol.fields import (
     Fields,
     check_keyword,
@@ -17,7 +18,7 @@ from edge.protocol.fields import (
 )
 from edge.protocol.openai_refusals import Neutral, refuse
 
-ROLES = ("system", "developer", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant", "tool")
 PART_SEPARATOR = "\n"
 
 # An assistant message as clients keep it must be accepted when it is sent back.
@@ -26,22 +27,24 @@ _NEUTRAL: Neutral = {
     "audio": (),
     "annotations": ([],),
     "function_call": (),
-    "tool_calls": ([],),
-    "tool_call_id": (),
 }
-_KNOWN = frozenset({"role", "content", "name", *_NEUTRAL})
+_NO_CALLS: Neutral = {"tool_calls": ([],)}
+_NO_RESULT: Neutral = {"tool_call_id": ()}
+_KNOWN = frozenset({"role", "content", "name", *_NEUTRAL, *_NO_CALLS, *_NO_RESULT})
 
 
 def read(value: object, path: str = "messages") -> tuple[Message, ...]:
     """Decode a list of messages; `developer` becomes `system`, text parts are joined by newlines.
 
-    Raises `InvalidRequest` for an empty list, an unknown role or member, and for content that is
-    not text.
+    Raises `InvalidRequest` for an empty list, an unknown role or member, for content that is not
+    text, and for tool calls and results that do not belong together.
     """
     items = check_list(value, path, "a list of messages")
     if not items:
         raise wrong(path, "an empty list", "at least one message")
-    return tuple(_message(item, f"{path}[{index}]") for index, item in enumerate(items))
+    messages = tuple(_message(item, f"{path}[{index}]") for index, item in enumerate(items))
+    openai_calls.check_results(messages, path)
+    return messages
 
 
 def _message(value: object, path: str) -> Message:
@@ -49,18 +52,34 @@ def _message(value: object, path: str) -> Message:
     role = _role(fields)
     refuse(fields, _NEUTRAL)
     fields.text("name")
-    content = _content(fields.required("content", "text"), fields.path("content"))
-    return Message(cast(Literal["system", "user", "assistant"], role), content)
+    if role != "assistant":
+        refuse(fields, _NO_CALLS)
+    if role != "tool":
+        refuse(fields, _NO_RESULT)
+    calls = openai_calls.read(fields) if role == "assistant" else ()
+    return Message(
+        cast(Literal["system", "user", "assistant", "tool"], role),
+        _text_beside(calls, fields),
+        calls,
+        openai_calls.read_id(fields, "tool_call_id") if role == "tool" else "",
+    )
 
 
 def _role(fields: Fields) -> str:
     fields.required("role", f"one of {', '.join(ROLES)}")
-    if fields.raw("role") in ("tool", "function"):
+    if fields.raw("role") == "function":
         path = fields.path("role")
-        message = f'{path} is "{fields.raw("role")}": tools are not supported here'
+        message = f'{path} is "function", which is not supported: results have the role tool'
         raise InvalidRequest(message, param=path)
     role = fields.keyword("role", ROLES)
     return "system" if role == "developer" else str(role)
+
+
+def _text_beside(calls: tuple[ToolCall, ...], fields: Fields) -> str:
+    """The content, which an assistant that calls tools may do without."""
+    if calls and fields.raw("content") is None:
+        return ""
+    return _content(fields.required("content", "text"), fields.path("content"))
 
 
 def _content(value: object, path: str) -> str:

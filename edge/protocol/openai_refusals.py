@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from edge.errors import InvalidRequest
+from edge.protocol import openai_guidance, openai_tools
 from edge.protocol.fields import Fields
 
 Neutral = Mapping[str, Sequence[object]]
@@ -25,13 +26,10 @@ CHAT: Neutral = {
     "functions": ([],),
     "modalities": (["text"],),
     "moderation": (),
-    "parallel_tool_calls": (),
     "prediction": (),
     "prompt_cache_options": (),
     "prompt_cache_retention": (),
     "reasoning_effort": ("none",),
-    "tool_choice": ("none",),
-    "tools": ([],),
     "verbosity": (),
     "web_search_options": (),
 }
@@ -41,6 +39,7 @@ COMPLETION: Neutral = {
 }
 
 CHAT_ELSEWHERE: Mapping[str, str] = {
+    **openai_guidance.ELSEWHERE,
     "prompt": "POST /v1/completions takes it",
     "echo": "POST /v1/completions takes it",
     "best_of": "POST /v1/completions takes it",
@@ -48,6 +47,8 @@ CHAT_ELSEWHERE: Mapping[str, str] = {
     "input": "POST /v1/chat/completions takes messages",
 }
 COMPLETION_ELSEWHERE: Mapping[str, str] = {
+    **openai_guidance.ELSEWHERE,
+    **dict.fromkeys(openai_tools.KNOWN, "POST /v1/chat/completions takes it"),
     "messages": "POST /v1/chat/completions takes it",
     "max_completion_tokens": "it is max_tokens here",
     "top_logprobs": "it is the number in logprobs here",

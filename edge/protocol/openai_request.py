@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from edge.bundle import Defaults
 from edge.errors import InvalidRequest
 from edge.generation import Prompt, Request
-from edge.protocol import openai_messages, openai_prompt, openai_refusals, openai_sampling
+from edge.protocol import (
+    openai_messages,
+    openai_prompt,
+    openai_refusals,
+    openai_sampling,
+    openai_tools,
+)
 from edge.protocol.fields import Fields, check_object, check_text, wrong
 from edge.protocol.openai_sampling import MAX_CHOICES, MAX_LOGPROBS
 
@@ -28,7 +34,10 @@ _COMMON = openai_sampling.KNOWN | {
     *("max_tokens", "metadata", "model", "n", "stop", "logprobs", "stream", "stream_options"),
 }
 CHAT_KNOWN = (
-    _COMMON | {"messages", "max_completion_tokens", "top_logprobs"} | openai_refusals.CHAT.keys()
+    _COMMON
+    | {"messages", "max_completion_tokens", "top_logprobs"}
+    | openai_tools.KNOWN
+    | openai_refusals.CHAT.keys()
 )
 COMPLETION_KNOWN = _COMMON | {"prompt", "echo", "best_of"} | openai_refusals.COMPLETION.keys()
 
@@ -52,15 +61,18 @@ def chat(data: object, defaults: Defaults, request_id: str = "") -> Call:
     fields = Fields(data, known=CHAT_KNOWN, elsewhere=openai_refusals.CHAT_ELSEWHERE)
     openai_refusals.refuse(fields, openai_refusals.CHAT)
     messages = openai_messages.read(fields.required("messages", "a list of messages"))
+    tools, tool_use = openai_tools.read(fields)
     request = Request(
         operation="chat",
-        prompts=(Prompt(messages=messages),),
+        prompts=(Prompt(messages=messages, tools=tools),),
         sampling=openai_sampling.sampling(fields, defaults, _chat_logprobs(fields)),
         max_tokens=_chat_max_tokens(fields),
         stop=openai_sampling.stop(fields, defaults),
         n=_n(fields),
         request_id=request_id,
+        tool_use=tool_use,
     )
+    _check_beside_tools(fields, request)
     return _call(fields, request)
 
 
@@ -84,6 +96,13 @@ def completion(data: object, defaults: Defaults, request_id: str = "") -> Call:
     )
     _check_best_of(fields, request.n)
     return _call(fields, request)
+
+
+def _check_beside_tools(fields: Fields, request: Request) -> None:
+    path = fields.path("structured_outputs")
+    if request.tool_use is not None and fields.raw("structured_outputs") is not None:
+        message = f"{path} cannot stand beside tools, unless tool_choice is none"
+        raise InvalidRequest(message, param=path)
 
 
 def _call(fields: Fields, request: Request) -> Call:

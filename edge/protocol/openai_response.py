@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edge.errors import Cancelled, EngineFailed
-from edge.generation import Finish, TokenLogprob, Usage
+from edge.generation import Finish, TokenLogprob, ToolCall, Usage
 from edge.protocol import openai_logprobs
 
 
@@ -29,6 +29,10 @@ class Answer(Protocol):
     @property
     def logprobs(self) -> Sequence[TokenLogprob]:
         """A log-probability for each token, empty where none were asked for."""
+
+    @property
+    def calls(self) -> Sequence[ToolCall]:
+        """The calls of tools, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,28 @@ def chat(envelope: Envelope, answers: Iterable[Answer], used: Usage) -> dict[str
     choices = [
         {
             "index": answer.index,
-            "message": {"role": "assistant", "content": answer.text, "refusal": None},
+            "message": _message(answer),
             "logprobs": chat_logprobs(envelope, answer.logprobs),
             "finish_reason": finish_reason(answer.finish),
         }
         for answer in answers
     ]
     return {**envelope.body("chat.completion", choices), "usage": usage(used)}
+
+
+def _message(answer: Answer) -> dict[str, Any]:
+    message = {"role": "assistant", "content": answer.text, "refusal": None}
+    if not answer.calls:
+        return message
+    calls = [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in answer.calls
+    ]
+    return {**message, "content": answer.text or None, "tool_calls": calls}
 
 
 def completion(envelope: Envelope, answers: Iterable[Answer], used: Usage) -> dict[str, Any]:
@@ -98,7 +117,10 @@ def usage(used: Usage) -> dict[str, Any]:
 
 
 def finish_reason(finish: Finish) -> str:
-    """`stop` or `length`; a choice that ended otherwise has no answer, so its error is raised."""
+    """`stop`, `length` or `tool_calls`; a choice that ended otherwise has no answer.
+
+    Its error is raised.
+    """
     if finish is Finish.CANCELLED:
         raise Cancelled("the generation was cancelled")
     if finish is Finish.ERROR:

@@ -1,12 +1,11 @@
-"""The parameters that both of OpenAI's generating operations share: sampling, stop, format."""
+"""The parameters that both of OpenAI's generating operations share: sampling and stop."""
 
 from __future__ import annotations
 
-import json
-
 from edge.bundle import Defaults
 from edge.errors import InvalidRequest
-from edge.generation import Guidance, Sampling
+from edge.generation import Sampling
+from edge.protocol import openai_guidance
 from edge.protocol.fields import (
     Fields,
     check_integer,
@@ -26,14 +25,13 @@ MAX_CHOICES = 128
 MAX_LOGPROBS = 20
 MAX_BIASES = 1024
 
-KNOWN = frozenset(
+KNOWN = openai_guidance.KNOWN | frozenset(
     {
         "frequency_penalty",
         "logit_bias",
         "min_p",
         "presence_penalty",
         "repetition_penalty",
-        "response_format",
         "seed",
         "temperature",
         "top_k",
@@ -61,7 +59,7 @@ def sampling(fields: Fields, defaults: Defaults, logprobs: int | None) -> Sampli
         frequency_penalty=fields.number("frequency_penalty", -2, 2) or 0.0,
         logit_bias=_logit_bias(fields),
         logprobs=logprobs,
-        guidance=guidance(fields),
+        guidance=openai_guidance.read(fields),
     )
 
 
@@ -76,42 +74,6 @@ def stop(fields: Fields, defaults: Defaults) -> tuple[str, ...]:
     if len(items) > MAX_STOPS:
         raise wrong(path, kind(items), f"at most {MAX_STOPS} strings")
     return tuple(_stop_text(item, f"{path}[{index}]") for index, item in enumerate(items))
-
-
-def guidance(fields: Fields) -> Guidance | None:
-    """Read `response_format`: `text`, `json_object`, or `json_schema` with its schema.
-
-    A schema is always kept to by constrained decoding, so `strict` may be true or false.
-    """
-    if fields.raw("response_format") is None:
-        return None
-    path = fields.path("response_format")
-    known = ("type", "json_schema")
-    form = Fields(fields.raw("response_format"), path, known=known)
-    form.required("type", '"text", "json_object" or "json_schema"')
-    chosen = form.keyword("type", ("text", "json_object", "json_schema"))
-    if chosen != "json_schema":
-        if form.raw("json_schema") is not None:
-            raise wrong(form.path("type"), shown(chosen), '"json_schema" beside json_schema')
-        return None if chosen == "text" else Guidance("json_object")
-    return Guidance("json_schema", _schema(form))
-
-
-def _schema(form: Fields) -> str:
-    body = form.required("json_schema", "an object with name and schema")
-    known = ("name", "description", "schema", "strict")
-    fields = Fields(body, form.path("json_schema"), known=known)
-    fields.required("name", "a string")
-    fields.text("name")
-    fields.text("description")
-    fields.boolean("strict")
-    path = fields.path("schema")
-    schema = check_object(fields.required("schema", "a JSON schema"), path)
-    try:
-        source = json.dumps(schema, ensure_ascii=False, allow_nan=False)
-    except (ValueError, RecursionError):
-        raise wrong(path, "too deep or holds a number beyond JSON", "a JSON schema") from None
-    return check_text(source, path)
 
 
 def _first(asked: float | None, default: float | None, fallback: float) -> float:

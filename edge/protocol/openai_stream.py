@@ -1,8 +1,9 @@
 """Deltas as the chunks of OpenAI's streams.
 
 A chat choice opens with a chunk that holds the role, and ends with an empty one that holds
-`finish_reason`. Where usage was asked for it comes last, in a chunk without choices, and every
-chunk before it has `"usage": null`.
+`finish_reason`. A tool call opens with its id and name, and its arguments follow in pieces. Where
+usage was asked for it comes last, in a chunk without choices, and every chunk before it has
+`"usage": null`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from edge.generation import Delta, Usage
+from edge.generation import CallDelta, Delta, Usage
 from edge.protocol.openai_response import (
     Envelope,
     chat_logprobs,
@@ -29,7 +30,8 @@ def chat(envelope: Envelope, deltas: Iterable[Delta], *, include_usage: bool) ->
         choices: list[Chunk] = []
         if delta.usage is None and delta.index not in opened:
             opened.add(delta.index)
-            choices.append(_chat_choice(delta, {"role": "assistant", "content": ""}))
+            content = None if delta.calls and not delta.text else ""
+            choices.append(_chat_choice(delta, {"role": "assistant", "content": content}))
         choices += _chat_choices(envelope, delta)
         for choice in choices:
             yield _chunk(envelope, "chat.completion.chunk", [choice], include_usage)
@@ -56,8 +58,17 @@ def _chat_choices(envelope: Envelope, delta: Delta) -> Iterator[Chunk]:
     if delta.text or delta.logprobs:
         logprobs = chat_logprobs(envelope, delta.logprobs)
         yield _chat_choice(delta, {"content": delta.text}, logprobs=logprobs)
+    for call in delta.calls:
+        yield _chat_choice(delta, {"tool_calls": [_call(call)]})
     if delta.finish is not None:
         yield _chat_choice(delta, {}, finish=finish_reason(delta.finish))
+
+
+def _call(call: CallDelta) -> Chunk:
+    if not call.id:
+        return {"index": call.index, "function": {"arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"index": call.index, "id": call.id, "type": "function", "function": function}
 
 
 def _chat_choice(
