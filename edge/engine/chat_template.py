@@ -26,6 +26,9 @@ _SCHEMA = '{"type": "object", "properties": {"p": {"type": "integer", "descripti
 _TOOL = Tool("probe_tool", "A probe.", _SCHEMA)
 _CALL = ToolCall("1", "probe_call", '{"p": 1}')
 _RESULT = "probe result"
+# The runtime reads JSON in a message and writes it back with quotes of both kinds: this stands for
+# the tools until the text is there.
+_STAND_IN = "[7182818284590452]"
 _USER: Turn = {"role": "user", "content": "probe user"}
 _SYSTEM: Turn = {"role": "system", "content": "probe system"}
 
@@ -61,15 +64,16 @@ class ChatTemplate:
             return self._render(turns, _listing(tools))
         if turns[0]["role"] != "system":
             turns = [{"role": "system", "content": ""}, *turns]
-        return self._render([{**turns[0], "tools": _functions(tools)}, *turns[1:]], None)
+        rendered = self._render([{**turns[0], "tools": _STAND_IN}, *turns[1:]], None)
+        return rendered.replace(_STAND_IN, _functions(tools), 1)
 
     @cached_property
     def _offers(self) -> str:
         """How the template takes tools: by `parameter`, in the system `message`, "" for not."""
         if _TOOL.name in self._try([_USER], _listing((_TOOL,))):
             return "parameter"
-        asked = self._try([{**_SYSTEM, "tools": _functions((_TOOL,))}, _USER])
-        return "message" if _TOOL.name in asked else ""
+        asked = self._try([{**_SYSTEM, "tools": _STAND_IN}, _USER])
+        return "message" if _STAND_IN in asked else ""
 
     @cached_property
     def _is_native(self) -> bool:
