@@ -97,17 +97,20 @@ class Assembler:
     def _extend(self, new: str) -> Piece:
         self._tail += new
         edge, is_marked = self._marked()
-        content = self._tail[:edge]
-        end = min((at for stop in self._stops if (at := content.find(stop)) >= 0), default=None)
+        content = self._tail[:edge].rstrip() if is_marked else self._tail[:edge]
+        end = _first(self._stops, content)
         if end is not None:
             self.is_stopped = True
             return self._show(end)
         if not is_marked:
-            return self._show(min(edge, len(self._tail) - self._pending()))
+            # A stop string may reach into what could become the marker, and end it if it does not.
+            crossing = _first(self._stops, self._tail)
+            held = edge if crossing is None else min(edge, crossing)
+            return self._show(min(held, len(self._tail) - self._pending()))
         self.is_marked = True
         beyond = self._tail[edge:]
-        self._tail = content.rstrip()
-        return replace(self._show(len(self._tail)), beyond=beyond)
+        self._tail = content
+        return replace(self._show(len(content)), beyond=beyond)
 
     def _marked(self) -> tuple[int, bool]:
         """Where the marker stands in the tail, or could come to stand, and whether it does."""
@@ -146,6 +149,11 @@ class Assembler:
         ready = [entry for start, entry in self._held if is_last or start < self._shown]
         self._held = self._held[len(ready) :]
         return Piece(text, tuple(ready))
+
+
+def _first(stops: Sequence[str], text: str) -> int | None:
+    """Where the first stop string begins that `text` holds."""
+    return min((at for stop in stops if (at := text.find(stop)) >= 0), default=None)
 
 
 def _joined(first: Piece, second: Piece) -> Piece:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.engine.scripted import ByteTokenizer
 from edge.generation import TokenLogprob
-from edge.text import Assembler
+from edge.text import Assembler, Marker
 
 TOKENIZER = ByteTokenizer()
 
@@ -250,3 +250,112 @@ def test_the_byte_tokenizer_end_to_end(text):
     shown = "".join(assembler.push(token).text for token in ids) + assembler.finish().text
     assert shown == text
     assert assembler.length == len(text)
+
+
+# Markers
+
+MARK = "<<|"
+# The letters of the marker and of whitespace turn up often.
+MARKED_TEXTS = st.text(alphabet="ab<| \n", max_size=30)
+MARKED_STOPS = st.lists(st.text(alphabet="ab< \n", min_size=1, max_size=3), max_size=2)
+
+
+def run_marked(pieces, stops=(), is_leading=False):
+    """(text shown, text beyond, the assembler) of an answer with a marker."""
+    source = Chunks([piece.encode() for piece in pieces])
+    assembler = Assembler(source.stream(), source.decode, stops, Marker(MARK, is_leading))
+    shown, beyond = "", ""
+    for token in range(len(pieces)):
+        piece = assembler.push(token)
+        shown, beyond = shown + piece.text, beyond + piece.beyond
+        if assembler.is_stopped:
+            return shown, beyond, assembler
+    piece = assembler.finish()
+    return shown + piece.text, beyond + piece.beyond, assembler
+
+
+def cut_text(text, places):
+    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(edges)]
+
+
+@settings(max_examples=500)
+@given(MARKED_TEXTS, MARKED_TEXTS, PLACES)
+@example("a<<", "<|", [])
+@example("a \n", "x", [])
+def test_text_gives_way_at_the_marker(before, after, places):
+    text = before + MARK + after
+    at = text.index(MARK)
+    shown, beyond, assembler = run_marked(cut_text(text, places))
+    assert (shown, beyond) == (text[:at].rstrip(), text[at:])
+    assert assembler.is_marked
+    assert assembler.text == shown
+
+
+@settings(max_examples=500)
+@given(MARKED_TEXTS.filter(lambda text: MARK not in text), MARKED_STOPS, PLACES)
+def test_without_the_marker_all_is_as_without_one(text, stops, places):
+    pieces = cut_text(text, places)
+    shown, beyond, assembler = run_marked(pieces, stops)
+    plain, _, reference = run([piece.encode() for piece in pieces], stops)
+    assert beyond == ""
+    assert not assembler.is_marked
+    assert assembler.is_stopped == reference.is_stopped
+    if not any(stop in text for stop in stops):
+        assert shown == "".join(plain) == text
+    else:
+        assert any(text.startswith(shown + stop) for stop in stops)
+
+
+@settings(max_examples=300)
+@given(MARKED_TEXTS, MARKED_TEXTS, st.sampled_from("ab"), PLACES)
+def test_stop_strings_end_the_text_and_nothing_beyond(before, after, stop, places):
+    text = before + MARK + after
+    content = text[: text.index(MARK)].rstrip()
+    shown, beyond, assembler = run_marked(cut_text(text, places), [stop])
+    if stop in content:
+        assert assembler.is_stopped
+        assert (shown, beyond) == (content[: content.index(stop)], "")
+    else:
+        assert not assembler.is_stopped
+        assert (shown, beyond) == (content, text[text.index(MARK) :])
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(["", " ", "a", "\n"]), MARKED_TEXTS, PLACES)
+def test_a_leading_marker_counts_at_the_very_beginning(before, after, places):
+    text = before + MARK + after
+    shown, beyond, assembler = run_marked(cut_text(text, places), is_leading=True)
+    assert (shown, beyond) == ((text, "") if before else ("", text))
+    assert assembler.is_marked == (not before)
+
+
+def test_what_only_looked_like_the_marker_is_shown():
+    shown, beyond, _ = run_marked(["a <", "<", "b", " <<"])
+    assert (shown, beyond) == ("a <<b <<", "")
+    assert run_marked(["<", "<"], is_leading=True)[:2] == ("<<", "")
+
+
+def test_a_stop_string_within_what_could_be_the_marker_ends_the_text_at_last():
+    shown, _, assembler = run_marked(["ab<"], ["<"])
+    assert (shown, assembler.is_stopped) == ("ab", True)
+    shown, beyond, assembler = run_marked(["ab<", "<|c"], ["<"])
+    assert (shown, beyond, assembler.is_stopped) == ("ab", "<<|c", False)
+
+
+def test_whitespace_before_the_marker_stops_nothing():
+    for pieces in (["a\n\n<<|x"], list("a\n\n<<|x")):
+        shown, beyond, assembler = run_marked(pieces, ["\n\n"])
+        assert (shown, beyond, assembler.is_stopped) == ("a", "<<|x", False)
+
+
+def test_log_probabilities_belong_to_the_text_alone():
+    pieces = [b"a", b"b ", b"<<", b"|x", b"y"]
+    source = Chunks(pieces)
+    assembler = Assembler(source.stream(), source.decode, [], Marker(MARK))
+    entries = []
+    for token, raw in enumerate(pieces):
+        entry = TokenLogprob(token, raw.decode(), raw, -1.0, (), assembler.length)
+        entries += assembler.push(token, entry).logprobs
+    entries += assembler.finish().logprobs
+    assert [entry.id for entry in entries] == [0, 1]
