@@ -449,7 +449,7 @@ def test_prompts_are_logged_on_demand_alone():
         bench.complete("secret", stop=("r",))
     (entry,) = bench.log.entries
     assert entry.keys() == FIELDS | {"prompts", "answers"}
-    assert entry["prompts"] == [{"text": "secret", "messages": None, "ids": None}]
+    assert entry["prompts"] == [{"text": "secret", "messages": None, "ids": None, "tools": []}]
     assert entry["answers"] == ["sec"]
 
 

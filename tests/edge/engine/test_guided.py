@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -198,8 +200,37 @@ def test_compiled_grammars_are_kept(demo_model):
     fresh = Grammars((demo_model / "tokenizer.json").read_text(), [0])
     for _ in range(5):
         fresh.constrain(Guidance("regex", "kept"))
-    found = fresh._compile.cache_info()
+    found = fresh._compiled.cache_info()
     assert (found.misses, found.hits) == (1, 4)
+
+
+def test_equal_requests_at_once_compile_once(demo_model):
+    fresh = Grammars((demo_model / "tokenizer.json").read_text(), [0])
+    compiled = []
+
+    def slowly(guidance):
+        compiled.append(guidance)
+        time.sleep(0.05)
+        return fresh._compile(guidance)
+
+    fresh._compiled = functools.lru_cache(8)(slowly)
+    wanted = [Guidance("regex", "one", param) for param in ("a", "b")] * 4
+    with ThreadPoolExecutor(8) as pool:
+        constraints = list(pool.map(fresh.constrain, wanted))
+    assert len(compiled) == 1
+    assert len({id(constraint) for constraint in constraints}) == 8
+
+
+def test_an_error_names_the_parameter_that_the_grammar_came_from(tokenizer):
+    for kind, source in (("regex", "a(b"), ("lark", "start: nothing"), ("json_schema", "{")):
+        with pytest.raises(InvalidRequest) as caught:
+            tokenizer.constrain(Guidance(kind, source, "structured_outputs"))
+        assert caught.value.param == "structured_outputs"
+
+
+def test_what_is_wrong_with_a_regex_is_said(tokenizer):
+    with pytest.raises(InvalidRequest, match="unclosed group"):
+        tokenizer.constrain(Guidance("regex", "a(b"))
 
 
 def test_many_threads_compile_and_follow(tokenizer, limits):

@@ -61,15 +61,24 @@ NOTATIONS = {
 }
 
 _LETTERS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+
+
+def _call(tool: Tool, arguments: dict[str, object]) -> ToolCall:
+    # Constrained JSON has its members in the order of the schema's.
+    order = json.loads(tool.parameters)["properties"]
+    ordered = {name: arguments[name] for name in order if name in arguments}
+    return ToolCall("", tool.name, json.dumps(ordered, ensure_ascii=False))
+
+
 _WEATHER_CALLS = st.fixed_dictionaries(
     {"city": _LETTERS}, optional={"days": st.integers(0, 9)}
-).map(lambda arguments: ToolCall("", WEATHER.name, json.dumps(arguments, ensure_ascii=False)))
+).map(lambda arguments: _call(WEATHER, arguments))
 _ORDER_CALLS = st.fixed_dictionaries(
     {
         "items": st.lists(st.sampled_from(ORDER_SCHEMA["$defs"]["item"]["enum"]), max_size=2),
         "paid": st.booleans(),
     }
-).map(lambda arguments: ToolCall("", ORDER.name, json.dumps(arguments)))
+).map(lambda arguments: _call(ORDER, arguments))
 CALLS = st.one_of(_WEATHER_CALLS, _ORDER_CALLS, st.just(ToolCall("", NOTHING.name, "{}")))
 
 _VALIDATORS = {tool.name: Draft202012Validator(json.loads(tool.parameters)) for tool in TOOLS}
