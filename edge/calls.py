@@ -51,7 +51,9 @@ class Reading:
 
 
 class CallReader:
-    """Reads calls from the marker on. The grammar saw to their form, so that little is checked.
+    """Reads calls from the marker on, which is in the first piece, maybe behind whitespace.
+
+    The grammar saw to the form of calls, so that little is checked.
 
     Pieces may be cut anywhere: a call is told once its name is complete, its arguments as they
     come.
@@ -117,12 +119,11 @@ class CallReader:
             is_joined = bool(self._form.joint) and self._text.startswith(joint)
             return len(joint) if is_joined else None
         begin, opening = self._form.begin, self._form.opening
-        if not self._text.startswith(begin):
-            return None
-        spaces = len(begin) + int(self._text.startswith(f"{begin} "))
-        if self._text[spaces:].startswith(opening):
-            return spaces + len(opening)
-        self._is_text = not opening.startswith(self._text[spaces:])
+        start = self._text.find(begin) + len(begin)
+        start += int(bool(begin) and self._text.startswith(" ", start))
+        if self._text.startswith(opening, start):
+            return start + len(opening)
+        self._is_text = not opening.startswith(self._text[start:])
         return None
 
     def _arguments(self, end: ObjectEnd) -> CallDelta | None:

@@ -22,7 +22,8 @@ _COUNTERS = {
     "edge_prompt_tokens": "vllm:prompt_tokens",
     "edge_generated_tokens": "vllm:generation_tokens",
 }
-_SUCCESSES = ("stop", "length")
+# An answer that calls a tool has ended by itself: vLLM has no reason of its own for it.
+_SUCCESSES = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 
 
 _LABELS = ("model_name",)
@@ -78,8 +79,8 @@ class VllmNames(Collector):
     def _successes(self, source: Metric) -> Metric:
         counts: dict[str, float] = {}
         for sample in source.samples:
-            reason = sample.labels.get("finish_reason", "")
-            if reason in _SUCCESSES:
+            reason = _SUCCESSES.get(sample.labels.get("finish_reason", ""))
+            if reason is not None:
                 counts[reason] = counts.get(reason, 0.0) + sample.value
         family = CounterMetricFamily(
             "vllm:request_success", source.documentation, labels=(*_LABELS, "finished_reason")

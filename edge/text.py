@@ -12,7 +12,7 @@ from edge.generation import TokenLogprob
 class Piece:
     """Text that may be shown, and the log-probabilities of the tokens it came from.
 
-    `beyond` is text from the marker on, which is not shown.
+    `beyond` is text from the marker on, with the whitespace before it; it is not shown.
     """
 
     text: str = ""
@@ -24,8 +24,7 @@ class Piece:
 class Marker:
     """A string at which the text gives way to something else: tool calls.
 
-    With `is_leading` it counts only where the text begins with it. Whitespace in front of it
-    belongs to neither side.
+    With `is_leading` it counts only where the text begins with it.
     """
 
     text: str
@@ -108,7 +107,7 @@ class Assembler:
             held = edge if crossing is None else min(edge, crossing)
             return self._show(min(held, len(self._tail) - self._pending()))
         self.is_marked = True
-        beyond = self._tail[edge:]
+        beyond = self._tail[len(content) :]
         self._tail = content
         return replace(self._show(len(content)), beyond=beyond)
 

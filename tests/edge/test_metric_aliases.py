@@ -83,7 +83,7 @@ def test_buckets_grow(metrics):
 
 
 def test_successes_by_reason(metrics):
-    for finish in ("stop", "stop", "length", "cancelled", "error"):
+    for finish in ("stop", "tool_calls", "length", "cancelled", "error"):
         metrics.answered(answered("chat", 1.0, finish=finish))
     assert vllm(metrics, "request_success_total", finished_reason="stop") == 2
     assert vllm(metrics, "request_success_total", finished_reason="length") == 1

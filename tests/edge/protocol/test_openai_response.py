@@ -9,7 +9,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
 from edge.errors import Cancelled, EngineFailed
-from edge.generation import Finish, TokenLogprob, Usage
+from edge.generation import Finish, TokenLogprob, ToolCall, Usage
 from edge.protocol import openai_response
 from edge.protocol.openai_response import Envelope
 
@@ -22,6 +22,7 @@ class Answer:
     text: str
     finish: Finish = Finish.STOP
     logprobs: tuple[TokenLogprob, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
 
 
 def envelope(**more):
@@ -59,6 +60,39 @@ def test_a_chat_completion():
         },
     }
     assert ChatCompletion.model_validate(body, strict=True).choices[0].message.content == "Madrid"
+
+
+CALLS = (ToolCall("call_1", "now", "{}"), ToolCall("call_2", "add", '{"a": 1}'))
+
+
+def test_calls_of_tools():
+    answer = Answer(0, "", Finish.TOOL_CALLS, calls=CALLS)
+    body = openai_response.chat(envelope(), [answer], USED)
+    (choice,) = body["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"] == {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+            {
+                "id": "call_2",
+                "type": "function",
+                "function": {"name": "add", "arguments": '{"a": 1}'},
+            },
+        ],
+    }
+    message = ChatCompletion.model_validate(body, strict=True).choices[0].message
+    assert [call.function.name for call in message.tool_calls or []] == ["now", "add"]
+
+
+def test_words_beside_calls():
+    answer = Answer(0, "Let me see.", Finish.LENGTH, calls=CALLS[:1])
+    (choice,) = openai_response.chat(envelope(), [answer], USED)["choices"]
+    assert choice["message"]["content"] == "Let me see."
+    assert len(choice["message"]["tool_calls"]) == 1
+    assert choice["finish_reason"] == "length"
 
 
 def test_a_text_completion():

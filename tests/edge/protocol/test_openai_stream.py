@@ -9,7 +9,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletionChunk
 
 from edge.errors import Cancelled, EngineFailed
-from edge.generation import Delta, Finish, TokenLogprob, Usage
+from edge.generation import CallDelta, Delta, Finish, TokenLogprob, Usage
 from edge.protocol import openai_stream
 from edge.protocol.openai_response import Envelope
 
@@ -75,6 +75,46 @@ def test_every_choice_opens_with_its_role():
     ]
     assert roles == [1, 0]
     assert [len(chunk["choices"]) for chunk in chunks] == [1, 1, 1, 1, 1, 1, 0]
+
+
+def parts(chunks):
+    return [chunk["choices"][0]["delta"] for chunk in chunks]
+
+
+def test_calls_of_tools():
+    head, rest = CallDelta(0, "call_1", "add"), CallDelta(0, arguments='{"a": 1}')
+    chunks = chat(
+        [
+            Delta(0, calls=(head,)),
+            Delta(0, calls=(rest, CallDelta(1, "call_2", "now"))),
+            Delta(0, calls=(CallDelta(1, arguments="{}"),)),
+            Delta(0, finish=Finish.TOOL_CALLS),
+            END,
+        ]
+    )
+    function = {"name": "add", "arguments": ""}
+    other = {"name": "now", "arguments": ""}
+    assert parts(chunks) == [
+        {"role": "assistant", "content": None},
+        {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a": 1}'}}]},
+        {"tool_calls": [{"index": 1, "id": "call_2", "type": "function", "function": other}]},
+        {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
+        {},
+    ]
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+
+
+def test_words_come_before_calls():
+    deltas = [
+        Delta(0, "Hm.", calls=(CallDelta(0, "call_1", "now"),)),
+        Delta(0, finish=Finish.LENGTH),
+    ]
+    found = parts(chat([*deltas, END]))
+    assert found[:2] == [{"role": "assistant", "content": ""}, {"content": "Hm."}]
+    assert found[2]["tool_calls"][0]["id"] == "call_1"
 
 
 def test_an_empty_answer_still_has_role_and_reason():
