@@ -113,12 +113,24 @@ def echo(serve: Serve) -> Served:
 
 
 @pytest.fixture(scope="session")
-def model_bundle(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def seal() -> Callable[[Path], Path]:
+    """Writes the manifest of a folder that holds a model folder, and gives the folder back."""
+
+    def write(folder: Path) -> Path:
+        (folder / bundle.MANIFEST_NAME).write_bytes(bundle.encode(_manifest(folder)))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def model_bundle(
+    demo_model: Path, seal: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A bundle of the demo model."""
     folder = tmp_path_factory.mktemp("bundle")
     shutil.copytree(demo_model, folder / bundle.MODEL_FOLDER)
-    (folder / bundle.MANIFEST_NAME).write_bytes(bundle.encode(_manifest(folder)))
-    return folder
+    return seal(folder)
 
 
 @pytest.fixture(scope="session")
