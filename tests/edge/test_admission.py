@@ -15,7 +15,7 @@ from edge.bundle import Defaults
 from edge.engine.base import Limits
 from edge.engine.scripted import BOS, MARKS, ByteTokenizer
 from edge.errors import InvalidRequest, MemoryExceeded, PromptTooLong
-from edge.generation import Guidance, Message, Prompt, Request, Sampling
+from edge.generation import Guidance, Message, Prompt, Request, Sampling, Tool, ToolUse
 
 RULES = Rules(
     tokenizer=ByteTokenizer(),
@@ -175,3 +175,31 @@ def test_each_sample_has_a_constraint_of_its_own():
 def test_a_bad_grammar_is_found_before_anything_is_queued():
     with pytest.raises(InvalidRequest):
         tickets(ask(sampling=Sampling(guidance=Guidance("regex", "a"))))
+
+
+class Constraining(ByteTokenizer):
+    """Says what it was asked to constrain, and what to show."""
+
+    def constrain(self, guidance):
+        return ("text", guidance)
+
+    def constrain_calls(self, use, text):
+        return ("calls", use, text)
+
+    def apply_chat_template(self, messages, tools=()):
+        return super().apply_chat_template(messages) + "".join(tool.name for tool in tools)
+
+
+def test_tools_are_shown_and_bind_every_choice():
+    tools, use = (Tool("now"), Tool("add")), ToolUse((Tool("now"),))
+    prompt = Prompt(messages=(Message("user", "u"),), tools=tools)
+    guidance = Guidance("json_object")
+    asked = ask(
+        prompts=(prompt,), operation="chat", n=2, tool_use=use, sampling=Sampling(guidance=guidance)
+    )
+    found = tickets(asked, tokenizer=Constraining())
+    assert [one.constraint for one in found] == [("calls", use, guidance)] * 2
+    assert ByteTokenizer().decode(found[0].prompt.tolist()).endswith("nowadd")
+    (plain,) = tickets(ask(sampling=Sampling(guidance=guidance)), tokenizer=Constraining())
+    assert plain.constraint == ("text", guidance)
+    assert tickets(ask())[0].constraint is None

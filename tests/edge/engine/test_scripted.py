@@ -14,7 +14,7 @@ from edge.engine.base import Choice, Engine, Step
 from edge.engine.scripted import EOS, MARKS, ByteTokenizer, EchoEngine
 from edge.engine.tokenizer import Tokenizer
 from edge.errors import EngineFailed, InvalidRequest
-from edge.generation import Guidance, Message, Sampling
+from edge.generation import Guidance, Message, Sampling, Tool, ToolCall, ToolUse
 
 TOKENIZER = ByteTokenizer()
 
@@ -139,6 +139,27 @@ def test_guidance_is_refused() -> None:
     with pytest.raises(InvalidRequest) as caught:
         TOKENIZER.constrain(Guidance("json_object"))
     assert caught.value.param == "response_format"
+
+
+def test_tools_may_be_called_and_need_not() -> None:
+    tools = (Tool("now"),)
+    free = TOKENIZER.constrain_calls(ToolUse(tools), None)
+    free.accept(5)
+    assert free.allowed(262).all()
+    with pytest.raises(InvalidRequest) as caught:
+        TOKENIZER.constrain_calls(ToolUse(tools, is_required=True), None)
+    assert caught.value.param == "tool_choice"
+    with pytest.raises(InvalidRequest) as caught:
+        TOKENIZER.constrain_calls(ToolUse(tools), Guidance("json_object"))
+    assert caught.value.param == "response_format"
+
+
+def test_the_result_of_a_call_is_repeated_like_a_question() -> None:
+    call = ToolCall("1", "now", "{}")
+    chat = [Message("user", "when?"), Message("assistant", "", (call,)), Message("tool", "noon")]
+    rendered = TOKENIZER.apply_chat_template(chat, [Tool("now")])
+    assert TOKENIZER.tool_format.text([call]) in rendered
+    assert text_of(run(EchoEngine(), rendered)) == "noon"
 
 
 def test_a_shutdown_is_remembered() -> None:

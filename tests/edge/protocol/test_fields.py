@@ -233,3 +233,11 @@ def test_a_long_unknown_name_is_cut():
     assert len(str(caught.value)) < 120
     assert caught.value.param is not None
     assert len(caught.value.param) < 60
+
+
+def test_json_within_a_string():
+    assert fields.parse_text('{"a": [1, null]}', "x") == {"a": [1, None]}
+    for text in ("", "{", "NaN", "[" * 100_000, "9" * 5000):
+        with pytest.raises(InvalidRequest) as caught:
+            fields.parse_text(text, "tools[0]")
+        assert str(caught.value) == "tools[0] is a string that is no JSON, expected JSON"
