@@ -3,11 +3,13 @@
 Rows that decode lie in the slots from 0 on and go through the model together; rows whose prompt
 is still coming in lie behind them and are fed by chunks, one row at a time, so that running
 answers never wait for a whole prompt. When a row leaves, the last one of its kind moves into its
-place.
+place. What it has seen is kept as a prefix: a prompt takes over what it shares with a kept sequence
+or with another row at the moment it begins to go in.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -17,8 +19,10 @@ from typing import cast
 
 import numpy as np
 
-from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
+from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step, common
 from edge.engine.decoder.arena import Arena
+from edge.engine.decoder.prefixes import LEAST_TOKENS, Prefixes
+from edge.engine.decoder.row import DecoderRow
 from edge.engine.decoder.runs import Logits, Runs
 from edge.engine.ort import OrtError, Terminated
 from edge.engine.pace import Pace
@@ -29,40 +33,28 @@ from edge.generation import Sampling
 _log = logging.getLogger(__name__)
 
 
-class DecoderRow:
-    """A sequence: where its KV cache lies, what the model has seen of it, and its sampler."""
-
-    def __init__(self, prompt: Ids, slot: int, sampler: Sampler, kv_bytes: int, echo: int) -> None:
-        """`echo` is -1, or how many alternatives to report for each token of the prompt."""
-        self.prompt = prompt
-        self.slot = slot
-        self.sampler = sampler
-        self.echo = echo
-        self.length = 0
-        self.token = 0
-        self.logits: Logits | None = None  # after the last token, while a prompt is scored
-        self._kv_bytes = kv_bytes
-
-    @property
-    def kv_bytes(self) -> int:
-        """KV memory reserved for this row, in bytes."""
-        return self._kv_bytes
-
-    @property
-    def is_prefilling(self) -> bool:
-        """Whether the model has yet to see a part of the prompt."""
-        return self.length < len(self.prompt)
-
-
 class DecoderEngine:
     """A decoder graph over one arena of KV memory; owned by the scheduler's thread."""
 
-    def __init__(self, runs: Runs, arena: Arena, limits: Limits, *, prefill_chunk_ms: int) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        arena: Arena,
+        limits: Limits,
+        *,
+        slots: int,
+        row_tokens: int,
+        prefill_chunk_ms: int,
+    ) -> None:
+        """`slots` rows of at most `row_tokens`; what else the arena holds is the prefix cache."""
         self._runs = runs
         self._arena = arena
         self._limits = limits
+        self._slots = slots
+        self._row_tokens = row_tokens
         self._pace = Pace(prefill_chunk_ms / 1000)
         self._rows: list[DecoderRow] = []  # by slot
+        self._prefixes = Prefixes(arena, slots)
         self._feeding: Row | None = None
         self._interrupting = threading.Lock()
 
@@ -82,12 +74,13 @@ class DecoderEngine:
     ) -> Row:
         """Take the next slot; its pages are committed as tokens come."""
         check(sampling, self._limits.vocab_size)
-        if len(self._rows) == self._arena.slots:
+        if len(self._rows) == self._slots:
             raise EngineFailed("every slot is taken")
-        if len(prompt) + max_tokens > self._arena.shape.context:
+        if len(prompt) + max_tokens > self._row_tokens:
             raise EngineFailed("the sequence is longer than a slot")
         row = DecoderRow(
             prompt,
+            max_tokens,
             len(self._rows),
             Sampler(sampling, prompt, constraint),
             (len(prompt) + max_tokens) * self._limits.kv_bytes_per_token,
@@ -107,7 +100,8 @@ class DecoderEngine:
             self._pace.is_patient = not decoding
             # The one that has begun, else the first: no other waiting row has anything to move.
             row = min(waiting, key=lambda row: row.length == 0)
-            steps[id(row)] = self._prefill(row)
+            cached = 0 if row.length else self._take_over(row)
+            steps[id(row)] = dataclasses.replace(self._prefill(row), cached=cached)
             if not row.is_prefilling:
                 self._fill(len(decoding), row.slot)
         return [steps[id(row)] for row in rows]
@@ -119,19 +113,37 @@ class DecoderEngine:
                 self._runs.interrupt()
 
     def close(self, row: Row) -> None:
-        """Give the slot back: the last decoding row moves into a gap among them, then the last.
+        """Keep what the row has seen as a prefix, and give its slot to the last rows.
 
-        Closing a row again does nothing.
+        The last decoding row moves into a gap among those, then the last of all. Closing a row
+        again does nothing.
         """
-        own = cast(DecoderRow, row)
-        if own not in self._rows:
+        self._close(cast(DecoderRow, row))
+
+    def keep(self, most_bytes: int) -> None:
+        """Let go of the prefixes used longest ago until they hold `most_bytes` or less."""
+        self._prefixes.trim(most_bytes // max(1, self._limits.kv_bytes_per_token))
+
+    def preload(self, prompt: Ids) -> None:
+        """Run `prompt` and pin it as a prefix. Raises `EngineFailed`."""
+        row = cast(DecoderRow, self.open(prompt, 0, Sampling(temperature=0)))
+        try:
+            while row.is_prefilling:
+                (step,) = self.advance([row])
+                if step.error is not None:
+                    raise step.error
+        finally:
+            self._close(row, is_pinned=not row.is_prefilling)
+
+    def _close(self, row: DecoderRow, *, is_pinned: bool = False) -> None:
+        if row not in self._rows:
             return
-        gap = own.slot
-        if not own.is_prefilling:
+        gap = row.slot
+        self._prefixes.add(row.seen, gap, is_pinned=is_pinned)
+        if not row.is_prefilling:
             last = max(other.slot for other in self._rows if not other.is_prefilling)
             gap = self._fill(gap, last)
-        gap = self._fill(gap, len(self._rows) - 1)
-        self._arena.release(gap)
+        self._fill(gap, len(self._rows) - 1)
         self._rows.pop()
 
     def shutdown(self) -> None:
@@ -159,8 +171,26 @@ class DecoderEngine:
         steps = {}
         for row, own in zip(rows, logits, strict=True):
             row.length += 1
-            steps[id(row)] = _chosen(row, own)
+            steps[id(row)] = row.choose(own)
         return steps
+
+    def _take_over(self, row: DecoderRow) -> int:
+        """Start `row` with what a prefix or another row has of its prompt; returns how much."""
+        if row.echo >= 0:
+            return 0  # each of its tokens must be scored
+        prefix, kept = self._prefixes.find(row.prompt)
+        alike = {common(other.seen, row.prompt): other for other in self._rows}
+        running = max(alike)
+        # One token at least is left: the logits after it choose the first of the answer.
+        shared = min(max(kept, running), len(row.prompt) - 1)
+        if shared < LEAST_TOKENS:
+            return 0
+        if prefix is not None and kept >= running:
+            self._prefixes.give(prefix, row.slot, shared)
+        else:
+            self._arena.copy(alike[running].slot, row.slot, shared)
+        row.length = shared
+        return shared
 
     def _prefill(self, row: DecoderRow) -> Step:
         chunk = row.prompt[row.length : row.length + self._pace.tokens]
@@ -175,7 +205,7 @@ class DecoderEngine:
         self._pace.note(len(chunk), time.perf_counter() - start)
         if row.is_prefilling:
             return Step(prefilled=len(chunk), prompt_choices=scores)
-        return _chosen(row, logits, len(chunk), scores)
+        return row.choose(logits, len(chunk), scores)
 
     @contextmanager
     def _interruptible(self, row: DecoderRow) -> Iterator[None]:
@@ -204,17 +234,6 @@ class DecoderEngine:
         row.logits = self._runs.prefill(row.slot, np.array([token], np.int32), row.length)
         row.length += 1
         return scored
-
-
-def _chosen(
-    row: DecoderRow, logits: Logits, prefilled: int = 0, scores: tuple[Choice, ...] = ()
-) -> Step:
-    try:
-        choice = row.sampler.choose(logits)
-    except EngineFailed as error:
-        return Step(prefilled=prefilled, error=error)
-    row.token = choice.token
-    return Step(prefilled=prefilled, choice=choice, prompt_choices=scores)
 
 
 def _failure(cause: OrtError) -> EngineFailed:

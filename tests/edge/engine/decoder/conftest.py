@@ -59,9 +59,14 @@ def exact_model(demo_model: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def paired() -> Callable[[Path], Pair]:
-    """Loads a model on both sides, once."""
-    return functools.cache(lambda folder: Pair(driving.load(folder), driving.Reference(folder)))
+def paired() -> Callable[..., Pair]:
+    """Loads a model on both sides, once; the engine keeps `prefixes` sequences that have ended."""
+
+    @functools.cache
+    def load(folder: Path, prefixes: int = 0) -> Pair:
+        return Pair(driving.load(folder, prefixes=prefixes), driving.Reference(folder))
+
+    return load
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from edge import cpu
 from edge.engine import genai
-from edge.engine.decoder import engine as subject
+from edge.engine.decoder.row import DecoderRow
 from edge.engine.ort import OrtError
 from edge.errors import EngineFailed, InvalidRequest
 from edge.generation import Guidance, Sampling
@@ -78,14 +78,14 @@ def track(fast, exact):
 def logits_of(monkeypatch):
     """Every chunk's and step's logits go through the function that a test puts here."""
     changes = []
-    plain = subject._chosen
+    plain = DecoderRow.choose
 
     def chosen(row, logits, *others):
         for change in changes:
             logits = change(row, logits)
         return plain(row, logits, *others)
 
-    monkeypatch.setattr(subject, "_chosen", chosen)
+    monkeypatch.setattr(DecoderRow, "choose", chosen)
     return changes
 
 
