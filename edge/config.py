@@ -133,6 +133,11 @@ class Settings:
         "JSON file with a list of system prompts that are run before the first request, beside "
         "those of the bundle.",
     )
+    speculation: bool = _setting(
+        True,
+        _switch,
+        "Draft what follows from what stood there before, where that was measured to be faster.",
+    )
     queue: int = _setting(32, _integer(0, 10_000), "Sequences that may wait for a slot.")
     max_rows: int = _setting(
         1024, _integer(1, 10_000), "Most sequences (prompts times n) in one request."

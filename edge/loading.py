@@ -86,6 +86,7 @@ def _decoder(bundle: Bundle, settings: Settings) -> Engine:
         row_tokens=_row_tokens(limits, settings),
         prefill_chunk_ms=settings.prefill_chunk_ms,
         prefixes=settings.prefixes,
+        speculates=settings.speculation,
     )
 
 

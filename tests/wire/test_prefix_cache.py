@@ -91,9 +91,7 @@ def test_a_stream_tells_in_its_usage(caching, talker):
 
 def test_system_prompts_are_run_before_readiness(serve, model_bundle, tmp_path):
     path = tmp_path / "prompts.json"
-    path.write_text(
-        json.dumps([LONG, "x " * 100_000, "Be kind, whatever you are asked."])
-    )
+    path.write_text(json.dumps([LONG, "x " * 100_000, "Be kind, whatever you are asked."]))
     served = serve("--bundle", str(model_bundle), system_prompts_file=path)
     ready = next(json.loads(line) for line in served.log.splitlines() if "model ready" in line)
     assert ready["preloaded_tokens"] > 80

@@ -1,10 +1,8 @@
 """Continuous batching behind the Engine protocol: rows join and leave at any step.
 
-Rows that decode lie in the slots from 0 on and go through the model together; rows whose prompt
-is still coming in lie behind them and are fed by chunks, one row at a time, so that running
-answers never wait for a whole prompt. When a row leaves, the last one of its kind moves into its
-place. What it has seen is kept as a prefix: a prompt takes over what it shares with a kept sequence
-or with another row at the moment it begins to go in.
+Each call decodes a token of every row whose prompt is in, all in one run, and then a chunk of one
+prompt, so that running answers never wait for a whole prompt. A row that decodes alone may get
+several tokens from one run (`drafts.py`).
 """
 
 from __future__ import annotations
@@ -19,9 +17,10 @@ from typing import cast
 
 import numpy as np
 
-from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step, common
+from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
 from edge.engine.decoder.arena import Arena
-from edge.engine.decoder.prefixes import LEAST_TOKENS, Prefixes
+from edge.engine.decoder.drafts import Costs, Drafter
+from edge.engine.decoder.placement import Placement
 from edge.engine.decoder.row import DecoderRow
 from edge.engine.decoder.runs import Logits, Runs
 from edge.engine.ort import OrtError, Terminated
@@ -45,16 +44,19 @@ class DecoderEngine:
         slots: int,
         row_tokens: int,
         prefill_chunk_ms: int,
+        speculates: bool,
     ) -> None:
-        """`slots` rows of at most `row_tokens`; what else the arena holds is the prefix cache."""
+        """`slots` rows of at most `row_tokens`; what else the arena holds is the prefix cache.
+
+        With `speculates`, tokens are drafted where the graph can verify them.
+        """
         self._runs = runs
-        self._arena = arena
         self._limits = limits
-        self._slots = slots
         self._row_tokens = row_tokens
+        self._placement = Placement(arena, slots)
+        self._costs = Costs()
+        self._speculates = speculates and runs.can_verify
         self._pace = Pace(prefill_chunk_ms / 1000)
-        self._rows: list[DecoderRow] = []  # by slot
-        self._prefixes = Prefixes(arena, slots)
         self._feeding: Row | None = None
         self._interrupting = threading.Lock()
 
@@ -74,36 +76,41 @@ class DecoderEngine:
     ) -> Row:
         """Take the next slot; its pages are committed as tokens come."""
         check(sampling, self._limits.vocab_size)
-        if len(self._rows) == self._slots:
+        if self._placement.is_full:
             raise EngineFailed("every slot is taken")
         if len(prompt) + max_tokens > self._row_tokens:
             raise EngineFailed("the sequence is longer than a slot")
         row = DecoderRow(
             prompt,
             max_tokens,
-            len(self._rows),
             Sampler(sampling, prompt, constraint),
             (len(prompt) + max_tokens) * self._limits.kv_bytes_per_token,
             (sampling.logprobs or 0) if echo_logprobs else -1,
         )
-        self._rows.append(row)
+        if self._speculates:
+            row.drafter = Drafter(self._costs)
+        self._placement.add(row)
         return row
 
     def advance(self, rows: list[Row]) -> list[Step]:
         """A token for every row whose prompt is in, then a chunk for the first of the others."""
         steps = {id(row): Step() for row in rows}
-        decoding = [row for row in self._rows if not row.is_prefilling]
+        ahead = {id(row): row.ahead.popleft() for row in self._placement.rows if row.ahead}
+        if ahead:
+            steps |= ahead
+            return [steps[id(row)] for row in rows]
+        decoding = self._placement.decoding
         waiting = [row for row in cast(list[DecoderRow], rows) if row.is_prefilling]
         if decoding:
-            steps |= self._decode(decoding)
+            steps |= self._decode_one(decoding[0]) if len(decoding) == 1 else self._decode(decoding)
         if waiting:
             self._pace.is_patient = not decoding
             # The one that has begun, else the first: no other waiting row has anything to move.
             row = min(waiting, key=lambda row: row.length == 0)
-            cached = 0 if row.length else self._take_over(row)
+            cached = 0 if row.length else self._placement.start(row)
             steps[id(row)] = dataclasses.replace(self._prefill(row), cached=cached)
             if not row.is_prefilling:
-                self._fill(len(decoding), row.slot)
+                self._placement.promote(row)
         return [steps[id(row)] for row in rows]
 
     def interrupt(self, row: Row) -> None:
@@ -113,16 +120,12 @@ class DecoderEngine:
                 self._runs.interrupt()
 
     def close(self, row: Row) -> None:
-        """Keep what the row has seen as a prefix, and give its slot to the last rows.
-
-        The last decoding row moves into a gap among those, then the last of all. Closing a row
-        again does nothing.
-        """
-        self._close(cast(DecoderRow, row))
+        """Keep what the row has seen as a prefix, and free its slot. Again does nothing."""
+        self._placement.remove(cast(DecoderRow, row))
 
     def keep(self, most_bytes: int) -> None:
         """Let go of the prefixes used longest ago until they hold `most_bytes` or less."""
-        self._prefixes.trim(most_bytes // max(1, self._limits.kv_bytes_per_token))
+        self._placement.prefixes.trim(most_bytes // max(1, self._limits.kv_bytes_per_token))
 
     def preload(self, prompt: Ids) -> None:
         """Run `prompt` and pin it as a prefix. Raises `EngineFailed`."""
@@ -133,32 +136,44 @@ class DecoderEngine:
                 if step.error is not None:
                     raise step.error
         finally:
-            self._close(row, is_pinned=not row.is_prefilling)
-
-    def _close(self, row: DecoderRow, *, is_pinned: bool = False) -> None:
-        if row not in self._rows:
-            return
-        gap = row.slot
-        self._prefixes.add(row.seen, gap, is_pinned=is_pinned)
-        if not row.is_prefilling:
-            last = max(other.slot for other in self._rows if not other.is_prefilling)
-            gap = self._fill(gap, last)
-        self._fill(gap, len(self._rows) - 1)
-        self._rows.pop()
+            self._placement.remove(row, is_pinned=not row.is_prefilling)
 
     def shutdown(self) -> None:
         """Release the model."""
         self._runs.close()
 
-    def _fill(self, gap: int, last: int) -> int:
-        """Move the row of slot `last` to `gap`; returns the slot that is free then."""
-        if gap == last:
-            return gap
-        mover, leaver = self._rows[last], self._rows[gap]
-        self._arena.move(last, gap, mover.length)
-        mover.slot, leaver.slot = gap, last
-        self._rows[gap], self._rows[last] = mover, leaver
-        return last
+    def _decode_one(self, row: DecoderRow) -> dict[int, Step]:
+        """Decode the only row that does: a run of its token and of a draft of what follows."""
+        drafter = row.drafter
+        draft = drafter.draft(row.known, row.room - 1) if drafter else row.known[:0]
+        start = time.perf_counter()
+        if drafter is None or not len(draft):
+            steps = self._decode([row])
+            self._costs.note(1, time.perf_counter() - start)
+            if drafter is not None:
+                drafter.note_plain(row.token)
+            return steps
+        tokens = np.concatenate([np.array([row.token], np.int32), draft])
+        try:
+            logits = self._runs.verify(row.slot, tokens, row.length)
+        except OrtError as error:
+            return {id(row): Step(error=_failure(error))}
+        self._costs.note(len(tokens), time.perf_counter() - start)
+        drafter.note(self._keep_agreed(row, draft, logits), len(draft))
+        return {id(row): row.ahead.popleft()}
+
+    def _keep_agreed(self, row: DecoderRow, draft: Ids, logits: Logits) -> int:
+        """Sample from `logits` (drafted + 1, vocab) until the draft is left; returns its share."""
+        agreed = 0
+        for after in logits:
+            row.length += 1
+            step = row.choose(after)
+            row.ahead.append(step)
+            is_over = step.choice is None or step.choice.token in self._limits.eos_ids
+            if is_over or agreed == len(draft) or row.token != draft[agreed]:
+                break
+            agreed += 1
+        return agreed
 
     def _decode(self, rows: list[DecoderRow]) -> dict[int, Step]:
         tokens = np.array([row.token for row in rows], dtype=np.int64)
@@ -173,24 +188,6 @@ class DecoderEngine:
             row.length += 1
             steps[id(row)] = row.choose(own)
         return steps
-
-    def _take_over(self, row: DecoderRow) -> int:
-        """Start `row` with what a prefix or another row has of its prompt; returns how much."""
-        if row.echo >= 0:
-            return 0  # each of its tokens must be scored
-        prefix, kept = self._prefixes.find(row.prompt)
-        alike = {common(other.seen, row.prompt): other for other in self._rows}
-        running = max(alike)
-        # One token at least is left: the logits after it choose the first of the answer.
-        shared = min(max(kept, running), len(row.prompt) - 1)
-        if shared < LEAST_TOKENS:
-            return 0
-        if prefix is not None and kept >= running:
-            self._prefixes.give(prefix, row.slot, shared)
-        else:
-            self._arena.copy(alike[running].slot, row.slot, shared)
-        row.length = shared
-        return shared
 
     def _prefill(self, row: DecoderRow) -> Step:
         chunk = row.prompt[row.length : row.length + self._pace.tokens]

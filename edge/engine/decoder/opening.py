@@ -30,10 +30,12 @@ def load(
     row_tokens: int,
     prefill_chunk_ms: int,
     prefixes: int = 0,
+    speculates: bool = False,
 ) -> DecoderEngine:
     """The engine for the onnxruntime-genai model in `folder`: `slots` rows of `row_tokens` each.
 
-    It keeps `prefixes` sequences that have ended, and none where so much cannot be reserved.
+    It keeps `prefixes` sequences that have ended, and none where so much cannot be reserved. With
+    `speculates` it drafts tokens where the graph gives more than the last token's logits.
     Raises `Misfit` for a model that another engine must serve, and `StartupError` with the
     runtime's own words where it cannot be loaded.
     """
@@ -56,6 +58,7 @@ def load(
         slots=slots,
         row_tokens=row_tokens,
         prefill_chunk_ms=prefill_chunk_ms,
+        speculates=speculates,
     )
 
 

@@ -86,7 +86,12 @@ def limits_of(folder: Path) -> Limits:
 
 
 def load(
-    folder: Path, *, slots: int = SLOTS, row_tokens: int | None = None, prefixes: int = 0
+    folder: Path,
+    *,
+    slots: int = SLOTS,
+    row_tokens: int | None = None,
+    prefixes: int = 0,
+    speculates: bool = False,
 ) -> DecoderEngine:
     limits = limits_of(folder)
     return opening.load(
@@ -98,6 +103,7 @@ def load(
         row_tokens=row_tokens or limits.context_length,
         prefill_chunk_ms=100,
         prefixes=prefixes,
+        speculates=speculates,
     )
 
 
@@ -202,14 +208,14 @@ def simulate(engine: DecoderEngine, jobs: Sequence[Job], chunks: Sequence[int]) 
                     _end(engine, entry, running, ended)
         check_slots(engine)
         tick += 1
-    assert engine._rows == []
+    assert engine._placement.rows == []
     return ended
 
 
 def check_slots(engine: DecoderEngine) -> None:
     """Rows lie in the slots from 0 on, those that decode first."""
-    assert [row.slot for row in engine._rows] == list(range(len(engine._rows)))
-    waits = [row.is_prefilling for row in engine._rows]
+    assert [row.slot for row in engine._placement.rows] == list(range(len(engine._placement.rows)))
+    waits = [row.is_prefilling for row in engine._placement.rows]
     assert waits == sorted(waits)
 
 

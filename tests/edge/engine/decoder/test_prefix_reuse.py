@@ -21,7 +21,7 @@ def caching(paired, exact_model):
     engine._pace = Fixed(64)
     engine.keep(0)
     yield engine
-    assert engine._rows == []
+    assert engine._placement.rows == []
     engine.keep(0)
 
 
@@ -56,7 +56,7 @@ def test_the_next_turn_of_a_chat_pays_for_its_own_tokens_alone(caching, judge):
         assert (cached, prefilled) == (len(history) + 11, 10)
         assert max(judge.gaps(prompt, said)) <= NEAR
         history = prompt
-    assert len(caching._prefixes) == 1
+    assert len(caching._placement.prefixes) == 1
 
 
 def test_the_same_prompt_again_pays_for_one_token(caching):
@@ -74,7 +74,7 @@ def test_branches_of_one_chat_are_kept_side_by_side(caching, judge):
         said, cached, _ = ask(caching, prompt)
         assert cached == (40 if seed else 0)
         assert max(judge.gaps(prompt, said)) <= NEAR
-    assert len(caching._prefixes) == 4
+    assert len(caching._placement.prefixes) == 4
 
 
 def test_a_head_is_shared_with_a_row_that_still_runs(caching, judge):
@@ -146,7 +146,7 @@ def test_what_is_preloaded_is_there_for_the_first_request_and_stays(caching, jud
 def test_what_cannot_be_preloaded_leaves_nothing(caching):
     with pytest.raises(EngineFailed, match="longer than a slot"):
         caching.preload(prompt_of(caching.limits.context_length + 1, caching.limits))
-    assert len(caching._prefixes) == 0
+    assert len(caching._placement.prefixes) == 0
 
 
 def test_memory_is_kept_as_far_as_it_is_allowed(paired, exact_model):
@@ -155,11 +155,11 @@ def test_memory_is_kept_as_far_as_it_is_allowed(paired, exact_model):
     prompts = [prompt_of(length, engine.limits, length) for length in (100, 200)]
     for prompt in prompts:
         ask(engine, prompt, 1)
-    assert engine._prefixes.tokens == 300
+    assert engine._placement.prefixes.tokens == 300
     engine.keep(250 * per_token)
-    assert engine._prefixes.tokens == 200
+    assert engine._placement.prefixes.tokens == 200
     engine.keep(199 * per_token)
-    assert engine._prefixes.tokens == 0
+    assert engine._placement.prefixes.tokens == 0
     engine.shutdown()
 
 
