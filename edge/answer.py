@@ -15,7 +15,7 @@ from edge.generation import Delta, Finish, Request, TokenLogprob, Usage
 from edge.scheduler.ticket import Event, Outbox, Ticket
 from edge.text import Assembler, Marker, Piece
 
-# The scheduler enforces deadlines between engine calls; a caller waits this much longer for one.
+# The scheduler ends what is over its deadline at its next step; a caller waits this long for that.
 _GRACE_S = 5.0
 _NOTHING_READ = Reading()
 
@@ -174,7 +174,9 @@ class Generation:
     @property
     def usage(self) -> Usage:
         """The token counts so far; the prompt of several choices counts once."""
-        return Usage(self.prompt_tokens, sum(choice.tokens for choice in self._choices))
+        cached = sum(ticket.cached for ticket in self._tickets[:: self.request.n])
+        said = sum(choice.tokens for choice in self._choices)
+        return Usage(self.prompt_tokens, said, cached)
 
     def cancel(self) -> None:
         """Stop the sequences within one step. Safe from any thread; idempotent."""
@@ -208,9 +210,18 @@ class Generation:
                 del open_choices[event.ticket.index]
 
     def _next_event(self) -> Event:
-        left_s = self._tickets[0].deadline_s + _GRACE_S - time.monotonic()
+        left_s = self._tickets[0].deadline_s - time.monotonic()
         try:
             return self._outbox.get(timeout=max(0.0, left_s))
+        except queue.Empty:
+            return self._last_event()
+
+    def _last_event(self) -> Event:
+        """The time is over: ends the model call of a prompt, so that the scheduler can say so."""
+        for ticket in self._tickets:
+            ticket.interrupt()
+        try:
+            return self._outbox.get(timeout=_GRACE_S)
         except queue.Empty:
             raise DeadlineExceeded("the time limit of this request ran out") from None
 

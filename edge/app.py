@@ -83,8 +83,13 @@ class App:
 
     def _load(self) -> None:
         try:
+            served = self._served
             backend = loading.start(
-                self._served.load, self._served.manifest.generation, self._settings, self._metrics
+                served.load,
+                served.manifest.generation,
+                self._settings,
+                self._metrics,
+                served.manifest.system_prompts,
             )
             self._service.attach(backend)
             self._backend = backend

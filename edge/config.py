@@ -121,6 +121,23 @@ class Settings:
         True, _switch, "Let engine threads spin between operators: faster alone, worse when shared."
     )
     slots: int = _setting(4, _integer(1, 256), "Sequences that are generated at the same time.")
+    prefixes: int = _setting(
+        16,
+        _integer(0, 256),
+        "Sequences that have ended and are kept, so that prompts that begin "
+        "like one of them need less work.",
+    )
+    system_prompts_file: Path | None = _setting(
+        None,
+        Path,
+        "JSON file with a list of system prompts that are run before the first request, beside "
+        "those of the bundle.",
+    )
+    speculation: bool = _setting(
+        True,
+        _switch,
+        "Draft what follows from what stood there before, where that was measured to be faster.",
+    )
     queue: int = _setting(32, _integer(0, 10_000), "Sequences that may wait for a slot.")
     max_rows: int = _setting(
         1024, _integer(1, 10_000), "Most sequences (prompts times n) in one request."

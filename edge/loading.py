@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge import cpu, memory
+from edge import cpu, memory, system_prompts
 from edge.admission import Rules
 from edge.bundle import Bundle, Defaults
 from edge.config import Settings, silence_telemetry
@@ -85,6 +85,8 @@ def _decoder(bundle: Bundle, settings: Settings) -> Engine:
         slots=settings.slots,
         row_tokens=_row_tokens(limits, settings),
         prefill_chunk_ms=settings.prefill_chunk_ms,
+        prefixes=settings.prefixes,
+        speculates=settings.speculation,
     )
 
 
@@ -114,17 +116,27 @@ def engine_threads(settings: Settings) -> int:
     return settings.threads or cpu.threads(cpu.quota_cores())
 
 
-def start(load: Loader, defaults: Defaults, settings: Settings, metrics: Metrics) -> Backend:
-    """Load the model, run a token through it and start its scheduler.
+def start(
+    load: Loader,
+    defaults: Defaults,
+    settings: Settings,
+    metrics: Metrics,
+    prompts: tuple[str, ...] = (),
+) -> Backend:
+    """Load the model, run a token and the system `prompts` through it and start its scheduler.
 
     Raises `StartupError`.
     """
+    prompts += system_prompts.read(settings.system_prompts_file)
     began_s = time.monotonic()
     loaded = load()
     load_s = time.monotonic() - began_s
     limits = loaded.engine.limits
     _warm_up(loaded.engine)
     kv_limit_bytes = _kv_limit(limits, settings)
+    preloaded = system_prompts.preload(
+        loaded.engine, loaded.tokenizer, prompts, kv_limit_bytes=kv_limit_bytes
+    )
     queue = Queue(settings.queue)
     loop = Loop(loaded.engine, queue, metrics, slots=settings.slots, kv_limit_bytes=kv_limit_bytes)
     _publish(metrics, loop, queue, settings, kv_limit_bytes, load_s)
@@ -137,6 +149,7 @@ def start(load: Loader, defaults: Defaults, settings: Settings, metrics: Metrics
             "engine": loaded.name,
             "threads": engine_threads(settings),
             "kv_limit_bytes": kv_limit_bytes,
+            "preloaded_tokens": preloaded,
         },
     )
     rules = Rules(

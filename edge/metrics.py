@@ -53,7 +53,6 @@ class Answered:
     ttft_s: float | None
     prompt_tokens: int
     output_tokens: int
-    cached_tokens: int
 
     @property
     def tpot_s(self) -> float | None:
@@ -106,7 +105,6 @@ class Metrics:
             self._tpot.labels(*labels).observe(figures.tpot_s)
         self._usage.labels(*labels, "input").observe(figures.prompt_tokens)
         self._usage.labels(*labels, "output").observe(figures.output_tokens)
-        self._cached_tokens.inc(figures.cached_tokens)
 
     def refused(self, operation: str, code: int, reason: str = "") -> None:
         """Account for a request that was not let in; `reason` as the contract lists them."""
@@ -189,7 +187,7 @@ class Metrics:
     def _declare_engine(self) -> None:
         self.prompt_tokens = self._tokens("edge_prompt_tokens", "Prompt tokens computed.")
         self.generated_tokens = self._tokens("edge_generated_tokens", "Tokens sampled.")
-        self._cached_tokens = self._tokens(
+        self.cached_tokens = self._tokens(
             "edge_cached_prompt_tokens", "Prompt tokens taken from the prefix cache."
         )
         self.discarded_tokens = self._tokens(

@@ -151,7 +151,6 @@ def _figures(outcome: Outcome, code: int) -> Answered:
         ttft_s=outcome.ttft_s,
         prompt_tokens=outcome.usage.prompt_tokens,
         output_tokens=outcome.usage.completion_tokens,
-        cached_tokens=outcome.usage.cached_tokens,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from os import environ
 from pathlib import Path
 
-from build import telemetry
+from build import positions, telemetry
 
 TUNED_OPTIONS: Mapping[str, str] = {
     "block_size": "128",
@@ -35,7 +36,8 @@ class ExportFailed(Exception):
 def export(weights: Path, folder: Path, options: Mapping[str, str] = TUNED_OPTIONS) -> None:
     """Write the int4 CPU model of the transformers folder `weights` into `folder`.
 
-    The builder runs as a process of its own: it puts bare module names on the import path.
+    The builder runs as a process of its own: it puts bare module names on the import path. A
+    pruned LM head is opened for the positions of drafted tokens (`build.positions`).
 
     Raises:
         ExportFailed: the builder did not finish.
@@ -55,3 +57,5 @@ def export(weights: Path, folder: Path, options: Mapping[str, str] = TUNED_OPTIO
         )
     if done.returncode:
         raise ExportFailed(f"model builder: exit {done.returncode}\n{done.stdout[-2000:]}")
+    with contextlib.suppress(positions.NotPruned):
+        positions.choose(folder / "model.onnx")

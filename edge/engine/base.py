@@ -37,12 +37,14 @@ class Choice:
 class Step:
     """What one call of `advance` did for one row.
 
-    `prefilled` prompt tokens went through the model; `choice` is the next token, None while
-    the prompt is not through. `error` ends this row alone. `prompt_choices` are the
-    log-probabilities of the prompt's own tokens, only for rows opened with `echo_logprobs`.
+    `prefilled` prompt tokens went through the model, and `cached` ones needed not to; `choice`
+    is the next token, None while the prompt is not through. `error` ends this row alone.
+    `prompt_choices` are the log-probabilities of the prompt's own tokens, only for rows opened
+    with `echo_logprobs`.
     """
 
     prefilled: int = 0
+    cached: int = 0
     choice: Choice | None = None
     prompt_choices: tuple[Choice, ...] = ()
     error: EngineFailed | None = None
@@ -101,7 +103,24 @@ class Engine(Protocol):
         """
 
     def close(self, row: Row) -> None:
-        """Release the row and its KV memory."""
+        """Give the row's KV memory back; the engine may keep it cached as far as `keep` allows."""
+
+    def keep(self, most_bytes: int) -> None:
+        """Let what is cached of sequences that have ended hold at most `most_bytes` from now on."""
+
+    def preload(self, prompt: Ids) -> None:
+        """Run `prompt` (int32, shape (tokens,)) and keep it for requests that begin so.
+
+        An engine without a prefix cache does nothing. Raises `EngineFailed`.
+        """
 
     def shutdown(self) -> None:
         """Release the model."""
+
+
+def common(left: Ids, right: Ids) -> int:
+    """How many tokens two sequences (int32, shape (tokens,)) have in common from their start."""
+    size = min(len(left), len(right))
+    differs = left[:size] != right[:size]
+    place = int(differs.argmax()) if size else 0
+    return place if size and differs[place] else size

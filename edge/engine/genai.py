@@ -167,6 +167,12 @@ class GenaiEngine:
         """Free the row's generator, and with it its KV memory."""
         cast(GenaiRow, row).generator.close()
 
+    def keep(self, most_bytes: int) -> None:
+        """Nothing: this runtime keeps no prefix."""
+
+    def preload(self, prompt: Ids) -> None:
+        """Nothing: this runtime keeps no prefix."""
+
     def shutdown(self) -> None:
         """Release the model."""
         self._model.close()

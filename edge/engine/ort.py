@@ -46,7 +46,10 @@ class Session:
     """A loaded graph. Raises `OrtError`."""
 
     def __init__(self, model: Path, *, threads: int, spin: bool) -> None:
-        """Load `model`, with `threads` threads inside an operator; `spin` lets idle ones spin."""
+        """Load `model`, with `threads` threads inside an operator; `spin` lets idle ones spin.
+
+        `optional` are inputs that have a default in the graph.
+        """
         options = ort_api.create("CreateSessionOptions")
         try:
             _configure(options, threads, spin)
@@ -58,6 +61,7 @@ class Session:
         self._release = ort_api.owned(self, "ReleaseSession", self.handle)
         self._bindings: weakref.WeakSet[Binding] = weakref.WeakSet()
         self.inputs = ports(self.handle, "Input")
+        self.optional = ports(self.handle, "OverridableInitializer")
         self.outputs = ports(self.handle, "Output")
 
     def add(self, binding: Binding) -> None:
@@ -144,7 +148,8 @@ class Binding:
         self.session = session
         self.handle = ort_api.create("CreateIoBinding", session.handle)
         self._release = ort_api.owned(self, "ReleaseIoBinding", self.handle, session)
-        self._inputs = {port.name: _Place(port.name.encode()) for port in session.inputs}
+        taken = (*session.inputs, *session.optional)
+        self._inputs = {port.name: _Place(port.name.encode()) for port in taken}
         self._outputs = {port.name: _Place(port.name.encode()) for port in session.outputs}
 
     def input(self, name: str, tensor: Tensor) -> None:

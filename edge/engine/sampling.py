@@ -5,17 +5,22 @@ Order: logit bias, penalties, grammar mask, temperature, top-k, top-p, min-p, dr
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
 import numpy.typing as npt
 
+from edge.engine import ranking
 from edge.engine.base import Choice, Constraint, Ids
 from edge.errors import EngineFailed, InvalidRequest
 from edge.generation import Sampling
 
 Logits = npt.NDArray[np.float32]
 _NUCLEUS_GUESS = 512
+_BLOCK = 256
+_COLDEST = 1e-30  # any lower one is as greedy, and would not fit a float32
+_SLACK = 1e-3  # of a logit, for what is filtered more exactly afterwards
 _SEED_MASK = (1 << 64) - 1
 
 
@@ -30,8 +35,10 @@ class Sampler:
         seed = None if sampling.seed is None else sampling.seed & _SEED_MASK
         # One number a token: numpy's generators would cost every start 2.5 MB for that.
         self._random = random.Random(seed)  # noqa: S311 - a draw of text, no secret
-        # Only that penalty looks at it, and the first `np.unique` of a process loads numpy.ma.
-        self._prompt = np.unique(prompt) if sampling.repetition_penalty != 1 else prompt
+        self._prompt = prompt
+        self._seen: npt.NDArray[np.bool_] | None = None
+        self._biased = np.fromiter(sampling.logit_bias, dtype=np.int64)
+        self._biases = np.fromiter(sampling.logit_bias.values(), dtype=np.float32)
         self._counts: dict[int, int] = {}
         self._is_plain = (
             constraint is None
@@ -51,6 +58,8 @@ class Sampler:
         adjusted = logits if self._is_plain else self._adjust(logits.copy())
         token = self._draw(adjusted)
         self._counts[token] = self._counts.get(token, 0) + 1
+        if self._seen is not None:
+            self._seen[token] = True
         if self._constraint is not None:
             self._constraint.accept(token)
         if self._sampling.logprobs is None:
@@ -59,19 +68,24 @@ class Sampler:
 
     def _adjust(self, logits: Logits) -> Logits:
         sampling = self._sampling
-        for token, bias in sampling.logit_bias.items():
-            logits[token] += bias
+        if sampling.logit_bias:
+            logits[self._biased] += self._biases
         generated = np.fromiter(self._counts, dtype=np.int64, count=len(self._counts))
         if sampling.repetition_penalty != 1:
-            _penalize_repetition(
-                logits, np.union1d(self._prompt, generated), sampling.repetition_penalty
-            )
+            _penalize_repetition(logits, self._seen_in(len(logits)), sampling.repetition_penalty)
         if len(generated):
             counts = np.fromiter(self._counts.values(), dtype=np.float32, count=len(generated))
             logits[generated] -= sampling.presence_penalty + sampling.frequency_penalty * counts
         if self._constraint is not None:
             logits[~self._constraint.allowed(len(logits))] = -np.inf
         return logits
+
+    def _seen_in(self, vocab_size: int) -> npt.NDArray[np.bool_]:
+        """True for each token of the prompt and of the answer, shape (vocab_size,)."""
+        if self._seen is None:
+            self._seen = np.zeros(vocab_size, dtype=np.bool_)
+            self._seen[self._prompt] = True
+        return self._seen
 
     def _draw(self, logits: Logits) -> int:
         sampling = self._sampling
@@ -81,6 +95,8 @@ class Sampler:
             raise EngineFailed("the model gave no token that may follow")
         if sampling.temperature == 0 or sampling.top_k == 1:
             return best
+        if sampling.top_k <= 0 and sampling.top_p >= 1 and sampling.min_p <= 0:
+            return _draw_any(logits, best, sampling.temperature, self._random.random())
         tokens, weights = candidates(logits, sampling)
         edges = np.cumsum(weights)
         place = np.searchsorted(edges, self._random.random() * edges[-1], side="right")
@@ -100,17 +116,16 @@ def candidates(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """The tokens that may be drawn and their weights (float64, not normalized).
 
-    Both have shape (candidates,), most likely first where top-k or top-p is set. Weights are
+    Both have shape (candidates,), most likely first where top-k or top-p leave few. Weights are
     exp((logit - max) / temperature), so that tiny temperatures do not overflow.
     """
-    with np.errstate(over="ignore"):
-        scaled = (logits.astype(np.float64) - float(logits.max())) / sampling.temperature
-    weights = np.exp(scaled)
-    if sampling.top_k <= 0 and sampling.top_p >= 1:
-        tokens = np.arange(len(weights))
+    best = float(logits.max())
+    if sampling.top_k > 0 or sampling.top_p < 1:
+        tokens, weights = _most_likely(logits, sampling, best)
     else:
-        tokens = _most_likely(weights, sampling)
-        weights = weights[tokens]
+        least = sampling.min_p and best + sampling.temperature * math.log(sampling.min_p) - _SLACK
+        tokens = np.flatnonzero(logits >= least) if sampling.min_p else np.arange(len(logits))
+        weights = _weights(logits[tokens], best, sampling.temperature)
     if sampling.min_p > 0:
         keep = weights >= sampling.min_p * weights.max()
         tokens, weights = tokens[keep], weights[keep]
@@ -119,39 +134,64 @@ def candidates(
 
 def score(logits: Logits, token: int, alternatives: int) -> Choice:
     """`token` with its natural log-probability and the `alternatives` most likely tokens."""
-    shifted = logits.astype(np.float64) - float(logits.max())
-    logprobs = shifted - np.log(np.exp(shifted).sum())
-    count = min(alternatives, len(logits))
-    best = _top(logprobs, count)
-    return Choice(token, float(logprobs[token]), tuple((int(i), float(logprobs[i])) for i in best))
+    best = float(logits.max())
+    mass = math.log(_rough_weights(logits, best, 1.0).sum(dtype=np.float64))
+    tokens = ranking.top(logits, alternatives)
+    top = tuple((int(other), float(logits[other]) - best - mass) for other in tokens)
+    return Choice(token, float(logits[token]) - best - mass, top)
 
 
-def _most_likely(weights: npt.NDArray[np.float64], sampling: Sampling) -> npt.NDArray[np.int64]:
-    limit = sampling.top_k if sampling.top_k > 0 else len(weights)
-    total = float(weights.sum()) if sampling.top_k <= 0 else None
-    guess = min(limit, _NUCLEUS_GUESS) if sampling.top_p < 1 else limit
-    tokens = _top(weights, guess)
+def _weights(logits: Logits, best: float, temperature: float) -> npt.NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        scaled = (logits.astype(np.float64) - best) / max(temperature, _COLDEST)
+    return np.exp(scaled)
+
+
+def _rough_weights(logits: Logits, best: float, temperature: float) -> Logits:
+    """Weights of a whole vocabulary, right to the sixth digit at a tenth of the time."""
+    with np.errstate(over="ignore"):
+        scaled = (logits - np.float32(best)) * np.float32(1 / max(temperature, _COLDEST))
+    weights: Logits = np.exp(scaled)
+    return weights
+
+
+def _most_likely(
+    logits: Logits, sampling: Sampling, best: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The first tokens by likelihood, as many as top-k and top-p leave."""
+    count = min(sampling.top_k if sampling.top_k > 0 else _NUCLEUS_GUESS, len(logits))
+    tokens = ranking.top(logits, count)
+    weights = _weights(logits[tokens], best, sampling.temperature)
     if sampling.top_p >= 1:
-        return tokens
-    if total is None:
-        tokens = _top(weights, limit)
-        total = float(weights[tokens].sum())
-    edges = np.cumsum(weights[tokens])
-    if edges[-1] < sampling.top_p * total and len(tokens) < limit:
-        tokens = _top(weights, limit)
-        edges = np.cumsum(weights[tokens])
-    return tokens[: int(np.searchsorted(edges, sampling.top_p * total)) + 1]
+        return tokens, weights
+    edges = np.cumsum(weights)
+    if sampling.top_k > 0:
+        mass = sampling.top_p * float(edges[-1])
+    else:
+        rough = _rough_weights(logits, best, sampling.temperature)
+        mass = sampling.top_p * float(rough.sum(dtype=np.float64))
+        if edges[-1] < mass and count < len(logits):
+            tokens = ranking.heaviest(rough, mass)
+            return tokens, _weights(logits[tokens], best, sampling.temperature)
+    size = int(np.searchsorted(edges, mass)) + 1
+    return tokens[:size], weights[:size]
 
 
-def _top(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
-    if count <= 0:
-        return np.empty(0, dtype=np.int64)
-    if count >= len(values):
-        return np.argsort(-values, kind="stable")
-    part = np.argpartition(-values, count - 1)[:count]
-    return part[np.lexsort((part, -values[part]))]
+def _draw_any(logits: Logits, best: int, temperature: float, place: float) -> int:
+    """The token at `place` (0 to 1) of the whole distribution, in the order of ids."""
+    weights = _rough_weights(logits, float(logits[best]), temperature)
+    whole = len(weights) // _BLOCK * _BLOCK
+    blocks = weights[:whole].reshape(-1, _BLOCK).sum(axis=1, dtype=np.float64)
+    edges = np.cumsum(np.append(blocks, weights[whole:].sum(dtype=np.float64)))
+    wanted = place * edges[-1]
+    block = min(int(np.searchsorted(edges, wanted, side="right")), len(edges) - 1)
+    inside = np.cumsum(weights[block * _BLOCK : (block + 1) * _BLOCK], dtype=np.float64)
+    before = edges[block - 1] if block else 0.0
+    token = block * _BLOCK + int(np.searchsorted(inside, wanted - before, side="right"))
+    # Rounding may lead past the last token of a block, or to one that has no weight.
+    return token if token < len(weights) and weights[token] > 0 else best
 
 
-def _penalize_repetition(logits: Logits, seen: npt.NDArray[np.int64], penalty: float) -> None:
+def _penalize_repetition(logits: Logits, seen: npt.NDArray[np.bool_], penalty: float) -> None:
     values = logits[seen]
     logits[seen] = np.where(values > 0, values / penalty, values * penalty)

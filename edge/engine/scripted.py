@@ -193,6 +193,12 @@ class EchoEngine:
         """Release the row."""
         self.open_rows -= 1
 
+    def keep(self, most_bytes: int) -> None:
+        """Nothing: an echo keeps no prefix."""
+
+    def preload(self, prompt: Ids) -> None:
+        """Nothing: an echo keeps no prefix."""
+
     def shutdown(self) -> None:
         """Remember that the engine was shut down."""
         self.is_shut_down = True

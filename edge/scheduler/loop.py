@@ -127,6 +127,7 @@ class Loop:
         if ticket is None or not self._fits(ticket):
             return False
         self._opening = self._queue.take()
+        self._keep(self._needed(ticket))
         ticket.times.opened_s = time.monotonic()
         try:
             row = self._engine.open(
@@ -145,14 +146,25 @@ class Loop:
         return True
 
     def _fits(self, ticket: Ticket) -> bool:
+        used = self.kv_used_bytes + self._needed(ticket)
+        return not self._running or used <= self._kv_limit_bytes
+
+    def _needed(self, ticket: Ticket) -> int:
         tokens = len(ticket.prompt) + ticket.max_tokens
-        needed = tokens * self._engine.limits.kv_bytes_per_token
-        return not self._running or self.kv_used_bytes + needed <= self._kv_limit_bytes
+        return tokens * self._engine.limits.kv_bytes_per_token
+
+    def _keep(self, needed_bytes: int = 0) -> None:
+        """Let the engine cache in what the rows leave of the KV memory."""
+        left = self._kv_limit_bytes - self.kv_used_bytes - needed_bytes
+        self._engine.keep(max(0, left))
 
     def _note(self, steps: list[Step]) -> None:
         prefilled = sum(step.prefilled for step in steps)
         if prefilled:
             self._metrics.prompt_tokens.inc(prefilled)
+        cached = sum(step.cached for step in steps)
+        if cached:
+            self._metrics.cached_tokens.inc(cached)
         decoded = sum(step.choice is not None and not step.prefilled for step in steps)
         if decoded:
             self._metrics.batch_size.observe(decoded)
@@ -160,6 +172,7 @@ class Loop:
     def _account(self, item: Running, step: Step) -> None:
         ticket = item.ticket
         ticket.prefilled += step.prefilled
+        ticket.cached += step.cached
         if step.error is not None:
             self._close(item, Finish.ERROR, step.error)
             return
@@ -188,6 +201,7 @@ class Loop:
         self._seconds_per_sequence += _WEIGHT * (spent_s - self._seconds_per_sequence)
         try:
             self._engine.close(item.row)
+            self._keep()
         finally:
             self._end(item.ticket, finish, error)
 

@@ -50,8 +50,9 @@ class Ticket:
     """One sequence: what to run, and where its events go.
 
     `cancel` may be called from any thread; everything else that changes is written by the
-    scheduler's thread alone. `tokens` counts the tokens sampled so far; `interrupt` ends a model
-    call that works for this ticket alone.
+    scheduler's thread alone. `tokens` counts the tokens sampled so far, `prefilled` those of the
+    prompt that were computed and `cached` those that needed not be; `interrupt` ends a model call
+    that works for this ticket alone.
     """
 
     index: int
@@ -65,6 +66,7 @@ class Ticket:
     times: Times = field(default_factory=Times)
     tokens: int = 0
     prefilled: int = 0
+    cached: int = 0
     is_cancelled: bool = False
     interrupt: Callable[[], None] = _nothing
 

@@ -68,7 +68,6 @@ def answered(**fields):
         "ttft_s": 0.5,
         "prompt_tokens": 10,
         "output_tokens": 4,
-        "cached_tokens": 0,
     }
     return Answered(**{**figures, **fields})
 
@@ -196,7 +195,7 @@ def value(metrics, name, **labels):
 
 def test_a_request_that_was_answered():
     metrics = Metrics("phi3")
-    metrics.answered(answered(cached_tokens=6))
+    metrics.answered(answered())
     labels = {"gen_ai_operation_name": "chat", "gen_ai_request_model": "phi3"}
     duration = "gen_ai_server_request_duration_seconds_sum"
     assert value(metrics, duration, **labels, error_type="") == 2.0
@@ -208,7 +207,6 @@ def test_a_request_that_was_answered():
     assert value(metrics, usage, **labels, gen_ai_token_type="output") == 4
     counted = {"operation": "chat", "finish_reason": "stop", "code": "200"}
     assert value(metrics, "edge_requests_total", **counted) == 1
-    assert value(metrics, "edge_cached_prompt_tokens_total", model="phi3") == 6
 
 
 @pytest.mark.parametrize(

@@ -374,6 +374,24 @@ def test_a_stalled_engine_does_not_hold_the_caller_for_ever(monkeypatch):
     assert bench.counted() == {("error", "504"): 1}
 
 
+def test_a_deadline_ends_the_model_call_that_is_under_way():
+    """No other chance to stop comes before the end of that call."""
+    interrupted = threading.Event()
+
+    class Long(EchoEngine):
+        def advance(self, rows):
+            assert interrupted.wait(PATIENCE_S)
+            return super().advance(rows)
+
+        def interrupt(self, row):
+            interrupted.set()
+
+    with Bench(Long()) as bench, pytest.raises(DeadlineExceeded):
+        bench.complete("x" * 9, timeout_s=0.05)
+    assert interrupted.is_set()
+    assert bench.counted() == {("error", "504"): 1}
+
+
 def test_one_failing_row_fails_its_request_and_frees_the_rest():
     with Bench(EchoEngine(step_delay_s=0.002)) as bench:
         with pytest.raises(EngineFailed):

@@ -46,7 +46,7 @@ def test_another_model(client, name):
         ({"temperature": 3}, "temperature"),
         ({"n": 0}, "n"),
         ({"stop": ["a"] * 5}, "stop"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"extra_body": {"repeat_penalty": 1.1}}, "repeat_penalty"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),

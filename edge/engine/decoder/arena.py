@@ -4,7 +4,8 @@ Layout: for every layer keys, then values, each float32 (slots, kv_heads, contex
 GroupQueryAttention wants its shared past and present buffer. Rows of one run lie next to each
 other from slot 0 on. The space is mapped private, anonymous and unreserved: the kernel gives a
 page when it is first written, and takes the pages of a released slot back. Huge pages are
-declined, since they would commit 2 MiB where a head's tokens need a few KiB.
+declined, since they would commit 2 MiB where a head's tokens need a few KiB. Where a slot is made
+of whole pages, a row moves from slot to slot with its pages.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge.engine.decoder import pages
 from edge.errors import StartupError
 
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+_STEP = 64
 _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
 
 
@@ -36,6 +39,11 @@ class Shape:
         """Bytes of one slot's keys (or values) of one layer."""
         numbers = self.kv_heads * self.context * self.head_size
         return numbers * np.dtype(self.dtype).itemsize
+
+
+def padded(tokens: int) -> int:
+    """The size of a slot for rows of `tokens`: whole pages, for heads as models have them."""
+    return -(-tokens // _STEP) * _STEP
 
 
 class Arena:
@@ -61,10 +69,14 @@ class Arena:
         self._view = flat.reshape(
             shape.layers, 2, slots, shape.kv_heads, shape.context, shape.head_size
         )
+        self._start = int(self._view.ctypes.data)
+        is_whole = pages.are_whole(self._start, shape.slot_bytes)
+        self._moves_pages = is_whole and pages.can_move()
 
     def address(self, layer: int, part: int, slot: int) -> int:
         """Where the keys (`part` 0) or values (1) of `slot` begin in `layer`."""
-        return int(self._view[layer, part, slot].ctypes.data)
+        place = (layer * 2 + part) * self.slots + slot
+        return self._start + place * self.shape.slot_bytes
 
     def row(self, layer: int, part: int, slot: int) -> npt.NDArray[np.float32]:
         """Keys or values of a slot, shape (kv_heads, context, head_size); writes go through."""
@@ -72,13 +84,23 @@ class Arena:
         return view
 
     def move(self, source: int, target: int, tokens: int) -> None:
-        """Copy the first `tokens` of slot `source` to slot `target`; give `source` back."""
+        """Bring the first `tokens` of slot `source` to slot `target`, and leave `source` empty."""
+        if self._moves_pages:
+            for layer in range(self.shape.layers):
+                for part in range(2):
+                    start, end = (self.address(layer, part, slot) for slot in (source, target))
+                    pages.move(start, end, self.shape.slot_bytes)
+        else:
+            self.copy(source, target, tokens)
+            self.release(source)
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Copy the first `tokens` of slot `source` to slot `target`."""
         # Layer by layer: numpy sees that such parts cannot overlap, and makes no copy in between.
         for layer in range(self.shape.layers):
             for part in range(2):
                 kept = self.row(layer, part, source)[:, :tokens]
                 self.row(layer, part, target)[:, :tokens] = kept
-        self.release(source)
 
     def release(self, slot: int) -> None:
         """Give the pages of `slot` back to the system; its content is lost."""

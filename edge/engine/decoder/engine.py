@@ -1,13 +1,13 @@
 """Continuous batching behind the Engine protocol: rows join and leave at any step.
 
-Rows that decode lie in the slots from 0 on and go through the model together; rows whose prompt
-is still coming in lie behind them and are fed by chunks, one row at a time, so that running
-answers never wait for a whole prompt. When a row leaves, the last one of its kind moves into its
-place.
+Each call decodes a token of every row whose prompt is in, all in one run, and then a chunk of one
+prompt, so that running answers never wait for a whole prompt. A row that decodes alone may get
+several tokens from one run (`drafts.py`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -19,6 +19,9 @@ import numpy as np
 
 from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
 from edge.engine.decoder.arena import Arena
+from edge.engine.decoder.drafts import Costs, Drafter
+from edge.engine.decoder.placement import Placement
+from edge.engine.decoder.row import DecoderRow
 from edge.engine.decoder.runs import Logits, Runs
 from edge.engine.ort import OrtError, Terminated
 from edge.engine.pace import Pace
@@ -29,40 +32,31 @@ from edge.generation import Sampling
 _log = logging.getLogger(__name__)
 
 
-class DecoderRow:
-    """A sequence: where its KV cache lies, what the model has seen of it, and its sampler."""
-
-    def __init__(self, prompt: Ids, slot: int, sampler: Sampler, kv_bytes: int, echo: int) -> None:
-        """`echo` is -1, or how many alternatives to report for each token of the prompt."""
-        self.prompt = prompt
-        self.slot = slot
-        self.sampler = sampler
-        self.echo = echo
-        self.length = 0
-        self.token = 0
-        self.logits: Logits | None = None  # after the last token, while a prompt is scored
-        self._kv_bytes = kv_bytes
-
-    @property
-    def kv_bytes(self) -> int:
-        """KV memory reserved for this row, in bytes."""
-        return self._kv_bytes
-
-    @property
-    def is_prefilling(self) -> bool:
-        """Whether the model has yet to see a part of the prompt."""
-        return self.length < len(self.prompt)
-
-
 class DecoderEngine:
     """A decoder graph over one arena of KV memory; owned by the scheduler's thread."""
 
-    def __init__(self, runs: Runs, arena: Arena, limits: Limits, *, prefill_chunk_ms: int) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        arena: Arena,
+        limits: Limits,
+        *,
+        slots: int,
+        row_tokens: int,
+        prefill_chunk_ms: int,
+        speculates: bool,
+    ) -> None:
+        """`slots` rows of at most `row_tokens`; what else the arena holds is the prefix cache.
+
+        With `speculates`, tokens are drafted where the graph can verify them.
+        """
         self._runs = runs
-        self._arena = arena
         self._limits = limits
+        self._row_tokens = row_tokens
+        self._placement = Placement(arena, slots)
+        self._costs = Costs()
+        self._speculates = speculates and runs.can_verify
         self._pace = Pace(prefill_chunk_ms / 1000)
-        self._rows: list[DecoderRow] = []  # by slot
         self._feeding: Row | None = None
         self._interrupting = threading.Lock()
 
@@ -82,34 +76,41 @@ class DecoderEngine:
     ) -> Row:
         """Take the next slot; its pages are committed as tokens come."""
         check(sampling, self._limits.vocab_size)
-        if len(self._rows) == self._arena.slots:
+        if self._placement.is_full:
             raise EngineFailed("every slot is taken")
-        if len(prompt) + max_tokens > self._arena.shape.context:
+        if len(prompt) + max_tokens > self._row_tokens:
             raise EngineFailed("the sequence is longer than a slot")
         row = DecoderRow(
             prompt,
-            len(self._rows),
+            max_tokens,
             Sampler(sampling, prompt, constraint),
             (len(prompt) + max_tokens) * self._limits.kv_bytes_per_token,
             (sampling.logprobs or 0) if echo_logprobs else -1,
         )
-        self._rows.append(row)
+        if self._speculates:
+            row.drafter = Drafter(self._costs)
+        self._placement.add(row)
         return row
 
     def advance(self, rows: list[Row]) -> list[Step]:
         """A token for every row whose prompt is in, then a chunk for the first of the others."""
         steps = {id(row): Step() for row in rows}
-        decoding = [row for row in self._rows if not row.is_prefilling]
+        ahead = {id(row): row.ahead.popleft() for row in self._placement.rows if row.ahead}
+        if ahead:
+            steps |= ahead
+            return [steps[id(row)] for row in rows]
+        decoding = self._placement.decoding
         waiting = [row for row in cast(list[DecoderRow], rows) if row.is_prefilling]
         if decoding:
-            steps |= self._decode(decoding)
+            steps |= self._decode_one(decoding[0]) if len(decoding) == 1 else self._decode(decoding)
         if waiting:
             self._pace.is_patient = not decoding
             # The one that has begun, else the first: no other waiting row has anything to move.
             row = min(waiting, key=lambda row: row.length == 0)
-            steps[id(row)] = self._prefill(row)
+            cached = 0 if row.length else self._placement.start(row)
+            steps[id(row)] = dataclasses.replace(self._prefill(row), cached=cached)
             if not row.is_prefilling:
-                self._fill(len(decoding), row.slot)
+                self._placement.promote(row)
         return [steps[id(row)] for row in rows]
 
     def interrupt(self, row: Row) -> None:
@@ -119,34 +120,60 @@ class DecoderEngine:
                 self._runs.interrupt()
 
     def close(self, row: Row) -> None:
-        """Give the slot back: the last decoding row moves into a gap among them, then the last.
+        """Keep what the row has seen as a prefix, and free its slot. Again does nothing."""
+        self._placement.remove(cast(DecoderRow, row))
 
-        Closing a row again does nothing.
-        """
-        own = cast(DecoderRow, row)
-        if own not in self._rows:
-            return
-        gap = own.slot
-        if not own.is_prefilling:
-            last = max(other.slot for other in self._rows if not other.is_prefilling)
-            gap = self._fill(gap, last)
-        gap = self._fill(gap, len(self._rows) - 1)
-        self._arena.release(gap)
-        self._rows.pop()
+    def keep(self, most_bytes: int) -> None:
+        """Let go of the prefixes used longest ago until they hold `most_bytes` or less."""
+        self._placement.prefixes.trim(most_bytes // max(1, self._limits.kv_bytes_per_token))
+
+    def preload(self, prompt: Ids) -> None:
+        """Run `prompt` and pin it as a prefix. Raises `EngineFailed`."""
+        row = cast(DecoderRow, self.open(prompt, 0, Sampling(temperature=0)))
+        try:
+            while row.is_prefilling:
+                (step,) = self.advance([row])
+                if step.error is not None:
+                    raise step.error
+        finally:
+            self._placement.remove(row, is_pinned=not row.is_prefilling)
 
     def shutdown(self) -> None:
         """Release the model."""
         self._runs.close()
 
-    def _fill(self, gap: int, last: int) -> int:
-        """Move the row of slot `last` to `gap`; returns the slot that is free then."""
-        if gap == last:
-            return gap
-        mover, leaver = self._rows[last], self._rows[gap]
-        self._arena.move(last, gap, mover.length)
-        mover.slot, leaver.slot = gap, last
-        self._rows[gap], self._rows[last] = mover, leaver
-        return last
+    def _decode_one(self, row: DecoderRow) -> dict[int, Step]:
+        """Decode the only row that does: a run of its token and of a draft of what follows."""
+        drafter = row.drafter
+        draft = drafter.draft(row.known, row.room - 1) if drafter else row.known[:0]
+        start = time.perf_counter()
+        if drafter is None or not len(draft):
+            steps = self._decode([row])
+            self._costs.note(1, time.perf_counter() - start)
+            if drafter is not None:
+                drafter.note_plain(row.token)
+            return steps
+        tokens = np.concatenate([np.array([row.token], np.int32), draft])
+        try:
+            logits = self._runs.verify(row.slot, tokens, row.length)
+        except OrtError as error:
+            return {id(row): Step(error=_failure(error))}
+        self._costs.note(len(tokens), time.perf_counter() - start)
+        drafter.note(self._keep_agreed(row, draft, logits), len(draft))
+        return {id(row): row.ahead.popleft()}
+
+    def _keep_agreed(self, row: DecoderRow, draft: Ids, logits: Logits) -> int:
+        """Sample from `logits` (drafted + 1, vocab) until the draft is left; returns its share."""
+        agreed = 0
+        for after in logits:
+            row.length += 1
+            step = row.choose(after)
+            row.ahead.append(step)
+            is_over = step.choice is None or step.choice.token in self._limits.eos_ids
+            if is_over or agreed == len(draft) or row.token != draft[agreed]:
+                break
+            agreed += 1
+        return agreed
 
     def _decode(self, rows: list[DecoderRow]) -> dict[int, Step]:
         tokens = np.array([row.token for row in rows], dtype=np.int64)
@@ -159,7 +186,7 @@ class DecoderEngine:
         steps = {}
         for row, own in zip(rows, logits, strict=True):
             row.length += 1
-            steps[id(row)] = _chosen(row, own)
+            steps[id(row)] = row.choose(own)
         return steps
 
     def _prefill(self, row: DecoderRow) -> Step:
@@ -175,7 +202,7 @@ class DecoderEngine:
         self._pace.note(len(chunk), time.perf_counter() - start)
         if row.is_prefilling:
             return Step(prefilled=len(chunk), prompt_choices=scores)
-        return _chosen(row, logits, len(chunk), scores)
+        return row.choose(logits, len(chunk), scores)
 
     @contextmanager
     def _interruptible(self, row: DecoderRow) -> Iterator[None]:
@@ -204,17 +231,6 @@ class DecoderEngine:
         row.logits = self._runs.prefill(row.slot, np.array([token], np.int32), row.length)
         row.length += 1
         return scored
-
-
-def _chosen(
-    row: DecoderRow, logits: Logits, prefilled: int = 0, scores: tuple[Choice, ...] = ()
-) -> Step:
-    try:
-        choice = row.sampler.choose(logits)
-    except EngineFailed as error:
-        return Step(prefilled=prefilled, error=error)
-    row.token = choice.token
-    return Step(prefilled=prefilled, choice=choice, prompt_choices=scores)
 
 
 def _failure(cause: OrtError) -> EngineFailed:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from pathlib import Path
 
 from edge.engine.base import Limits
 from edge.engine.decoder import graph
-from edge.engine.decoder.arena import Arena
+from edge.engine.decoder.arena import Arena, Shape, padded
 from edge.engine.decoder.engine import DecoderEngine
 from edge.engine.decoder.graph import Misfit
 from edge.engine.decoder.runs import Runs
 from edge.engine.ort import OrtError, Session
 from edge.errors import StartupError
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["Misfit", "load"]
 
@@ -25,9 +29,13 @@ def load(
     slots: int,
     row_tokens: int,
     prefill_chunk_ms: int,
+    prefixes: int = 0,
+    speculates: bool = False,
 ) -> DecoderEngine:
     """The engine for the onnxruntime-genai model in `folder`: `slots` rows of `row_tokens` each.
 
+    It keeps `prefixes` sequences that have ended, and none where so much cannot be reserved. With
+    `speculates` it drafts tokens where the graph gives more than the last token's logits.
     Raises `Misfit` for a model that another engine must serve, and `StartupError` with the
     runtime's own words where it cannot be loaded.
     """
@@ -38,9 +46,28 @@ def load(
         raise StartupError([f"model: the runtime cannot load it: {error}"]) from error
     try:
         shape = graph.shape(found, session.inputs, session.outputs, row_tokens)
-        arena = Arena(shape, slots)
+        arena = _arena(shape, slots, prefixes)
     except (Misfit, StartupError):
         session.close()
         raise
     runs = Runs(session, found, arena)
-    return DecoderEngine(runs, arena, limits, prefill_chunk_ms=prefill_chunk_ms)
+    return DecoderEngine(
+        runs,
+        arena,
+        limits,
+        slots=slots,
+        row_tokens=row_tokens,
+        prefill_chunk_ms=prefill_chunk_ms,
+        speculates=speculates,
+    )
+
+
+def _arena(shape: Shape, slots: int, prefixes: int) -> Arena:
+    shape = dataclasses.replace(shape, context=padded(shape.context))
+    try:
+        return Arena(shape, slots + prefixes)
+    except StartupError:
+        if not prefixes:
+            raise
+        _log.warning("no room for cached prefixes", extra={"slots": slots, "prefixes": prefixes})
+        return Arena(shape, slots)

@@ -1,4 +1,4 @@
-"""Runs of the graph over the arena: a chunk of one row's prompt, or a token for many rows.
+"""Runs of the graph over the arena: some tokens of one row, or a token for many rows.
 
 Bindings are kept: the KV tensors of the first B rows, or of one slot, never move. What changes
 from run to run (ids, mask, logits) is bound anew, which takes microseconds.
@@ -7,6 +7,7 @@ from run to run (ids, mask, logits) is bound anew, which takes microseconds.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from edge.engine.ort import Binding, RunOptions, Session, Tensor
 
 Logits = npt.NDArray[np.float32]
 _KEYS_AND_VALUES = 2
+# An input with the default [-1], which some exports have: of which tokens to give the logits,
+# counted from the end. They come one below the other, shape (rows * positions, 1, vocab).
+POSITIONS = "logits_positions"
 
 
 class Runs:
@@ -31,28 +35,42 @@ class Runs:
         logits = next(port for port in session.outputs if port.name == graph.names.logits)
         self._is_pruned = logits.shape[1] == 1
         self._logits_type = logits.dtype or np.dtype(np.float32)
+        self._chooses_logits = any(port.name == POSITIONS for port in session.optional)
         self._has_positions = any(p.name == graph.names.position_ids for p in session.inputs)
         self._binding = cache(self._make_binding)
         self._nothing = Tensor.over(np.empty(0, dtype=self._logits_type))
         self._mask = np.empty(arena.slots * (arena.shape.context + 1), dtype=np.int64)
         self._counter = np.arange(arena.shape.context + 1, dtype=np.int64)
 
+    @property
+    def can_verify(self) -> bool:
+        """Whether the graph gives the logits of more than the last token."""
+        return self._chooses_logits or not self._is_pruned
+
     def prefill(self, slot: int, chunk: Ids, seen: int) -> Logits:
         """Run `chunk` (tokens,) of the row in `slot` that holds `seen` tokens already.
 
         Returns the logits after its last token, shape (vocab,), valid until the next run.
         """
-        ids = np.ascontiguousarray(chunk, dtype=np.int64).reshape(1, -1)
-        lengths = np.array([seen + len(chunk)])
-        last: Logits = self._run(self._binding(slot, 1), ids, lengths)[0]
+        last: Logits = self._run_one(slot, chunk, seen, 1)[-1]
         return last
+
+    def verify(self, slot: int, tokens: Ids, seen: int) -> Logits:
+        """Run `tokens` (tokens,) of the row in `slot` that holds `seen` tokens already.
+
+        Returns the logits after each, shape (tokens, vocab), valid until the next run. Only
+        where `can_verify`.
+        """
+        return self._run_one(slot, tokens, seen, len(tokens))
 
     def decode(self, tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Logits:
         """Run a token for each of the first rows, which hold `lengths` (rows,) tokens already.
 
         Returns logits of shape (rows, vocab), valid until the next run.
         """
-        return self._run(self._binding(0, len(tokens)), tokens.reshape(-1, 1), lengths + 1)
+        logits = self._run(self._binding(0, len(tokens)), tokens.reshape(-1, 1), lengths + 1, 1)
+        every: Logits = logits[:, 0]
+        return every
 
     def interrupt(self) -> None:
         """End the run that is going on, from any thread; the next ones fail until `resume`."""
@@ -67,9 +85,20 @@ class Runs:
         self._binding.cache_clear()
         self._session.close()
 
+    def _run_one(self, slot: int, tokens: Ids, seen: int, kept: int) -> Logits:
+        ids = np.ascontiguousarray(tokens, dtype=np.int64).reshape(1, -1)
+        lengths = np.array([seen + len(tokens)])
+        only: Logits = self._run(self._binding(slot, 1), ids, lengths, kept)[0]
+        return only
+
     def _run(
-        self, binding: Binding, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+        self,
+        binding: Binding,
+        ids: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        kept: int,
     ) -> Logits:
+        """The logits of the last `kept` tokens of each row, shape (rows, kept, vocab)."""
         names, (rows, width) = self._graph.names, ids.shape
         total = int(lengths.max())
         mask = self._mask[: rows * total].reshape(rows, total)
@@ -79,16 +108,24 @@ class Runs:
         if self._has_positions:
             positions = (lengths[:, np.newaxis] - width) + self._counter[:width]
             binding.input(names.position_ids, Tensor.over(np.ascontiguousarray(positions)))
-        kept = 1 if self._is_pruned else width
-        logits = np.empty((rows, kept, self._graph.vocab_size), dtype=self._logits_type)
-        binding.output(names.logits, Tensor.over(logits))
+        logits = self._bind_logits(binding, rows, width, kept)
         try:
             self._session.run(binding, self._options)
         finally:
             # A binding lives on: a whole chunk's logits may take as much memory as the weights.
             binding.output(names.logits, self._nothing)
-        last: Logits = logits[:, -1].astype(np.float32, copy=kept > 1)
-        return last
+        by_row = logits.reshape(rows, -1, self._graph.vocab_size)
+        # Only of graphs that give every token's logits there is more than was asked for.
+        return by_row[:, -kept:].astype(np.float32, copy=by_row.shape[1] > kept)
+
+    def _bind_logits(self, binding: Binding, rows: int, width: int, kept: int) -> npt.NDArray[Any]:
+        shape = (rows, 1 if self._is_pruned else width, self._graph.vocab_size)
+        if self._chooses_logits:
+            binding.input(POSITIONS, Tensor.over(np.arange(-kept, 0, dtype=np.int64)))
+            shape = (rows * kept, 1, self._graph.vocab_size)
+        logits = np.empty(shape, dtype=self._logits_type)
+        binding.output(self._graph.names.logits, Tensor.over(logits))
+        return logits
 
     def _make_binding(self, slot: int, rows: int) -> Binding:
         """A binding of the KV cache of `rows` rows from `slot` on: past and present are one."""

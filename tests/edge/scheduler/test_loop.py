@@ -500,6 +500,9 @@ def test_batch_sizes_count_decoding_rows_only():
         def close(self, row):
             pass
 
+        def keep(self, most_bytes):
+            pass
+
         def shutdown(self):
             pass
 
@@ -678,3 +681,47 @@ def test_a_cancel_after_the_end_interrupts_nothing_of_others():
         events_of(one)
         one.cancel()
         assert events_of(bench.send("another"))[-1].finish is Finish.STOP
+
+
+class Caches(EchoEngine):
+    """Notes what it may keep, and says that each prompt was cached but for one token."""
+
+    def __init__(self):
+        super().__init__(kv_bytes_per_token=10)
+        self.allowed = []
+
+    def keep(self, most_bytes):
+        self.allowed.append(most_bytes)
+
+    def advance(self, rows):
+        steps = super().advance(rows)
+        return [
+            dataclasses.replace(step, cached=step.prefilled - 1, prefilled=1)
+            if step.prefilled
+            else step
+            for step in steps
+        ]
+
+
+def test_the_cache_may_hold_what_the_rows_leave():
+    engine = Caches()
+    with Bench(engine, slots=2, kv_limit=1000) as bench:
+        end_of(bench.send("abc", max_tokens=6))
+    # Before it is let in (4 prompt tokens and 6 more), and after its end.
+    assert engine.allowed == [900, 1000]
+
+
+def test_a_row_beyond_the_limit_leaves_nothing_to_the_cache():
+    engine = Caches()
+    with Bench(engine, slots=2, kv_limit=50) as bench:
+        end_of(bench.send("abc", max_tokens=6))
+    assert engine.allowed == [0, 50]
+
+
+def test_cached_tokens_are_told_and_counted():
+    with Bench(Caches(), slots=2) as bench:
+        one = bench.send("abcdef", max_tokens=3)
+        end_of(one)
+        assert (one.prefilled, one.cached) == (1, 6)
+        assert bench.value("edge_cached_prompt_tokens_total", model="model") == 6
+        assert bench.value("edge_prompt_tokens_total", model="model") == 1

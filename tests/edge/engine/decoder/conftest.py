@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import onnx
 import pytest
 
+from build import positions
 from edge.engine.decoder.engine import DecoderEngine
 from tests.edge.engine.decoder import driving
 
@@ -59,9 +61,14 @@ def exact_model(demo_model: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def paired() -> Callable[[Path], Pair]:
-    """Loads a model on both sides, once."""
-    return functools.cache(lambda folder: Pair(driving.load(folder), driving.Reference(folder)))
+def paired() -> Callable[..., Pair]:
+    """Loads a model on both sides, once; `prefixes` and `speculates` are the engine's."""
+
+    @functools.cache
+    def load(folder: Path, **settings: int) -> Pair:
+        return Pair(driving.load(folder, **settings), driving.Reference(folder))
+
+    return load
 
 
 @pytest.fixture
@@ -73,6 +80,27 @@ def exact(paired, exact_model: Path) -> Pair:
 @pytest.fixture
 def fast(exact: Pair) -> DecoderEngine:
     """The engine on the model in the box, empty before and after."""
-    assert exact.engine._rows == []
+    assert exact.engine._placement.rows == []
     exact.engine._pace = driving.Fixed(32)
     return exact.engine
+
+
+@pytest.fixture(scope="session")
+def opened(tmp_path_factory) -> Callable[[Path], Path]:
+    """A copy of a model that can be asked for the logits of any token."""
+
+    @functools.cache
+    def copy(folder: Path) -> Path:
+        target = tmp_path_factory.mktemp("opened") / folder.name
+        shutil.copytree(folder, target)
+        with contextlib.suppress(positions.NotPruned):  # gives them all anyway
+            positions.choose(target / "model.onnx")
+        return target
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def verifying_model(exact_model: Path, opened: Callable[[Path], Path]) -> Path:
+    """The model in the box with float activations, which gives the logits it is asked for."""
+    return opened(exact_model)

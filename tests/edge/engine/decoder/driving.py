@@ -18,6 +18,7 @@ from edge.generation import Sampling
 
 GREEDY = Sampling(temperature=0)
 SLOTS = 6
+_HEAD, _SEED = 200, 7
 
 
 class Fixed(Pace):
@@ -34,13 +35,17 @@ class Fixed(Pace):
 
 @dataclass(frozen=True)
 class Job:
-    """A request of a schedule: `leaves` ticks after it came in, if it has not ended before."""
+    """A request of a schedule: `leaves` ticks after it came in, if it has not ended before.
+
+    Its prompt begins with the first `head` tokens of a text that all jobs share.
+    """
 
     arrives: int
     length: int
     seed: int
     max_tokens: int
     leaves: int | None = None
+    head: int = 0
 
 
 @dataclass
@@ -50,6 +55,7 @@ class Said:
     job: Job
     prompt: np.ndarray
     tokens: list[int] = field(default_factory=list)
+    cached: int = 0
     has_left: bool = False
 
 
@@ -60,6 +66,7 @@ class Tally:
     tokens: int = 0
     ties: int = 0
     worst: float = 0.0
+    cached: int = 0
 
     def add(self, gaps: Sequence[float]) -> None:
         self.tokens += len(gaps)
@@ -78,7 +85,14 @@ def limits_of(folder: Path) -> Limits:
     )
 
 
-def load(folder: Path, *, slots: int = SLOTS, row_tokens: int | None = None) -> DecoderEngine:
+def load(
+    folder: Path,
+    *,
+    slots: int = SLOTS,
+    row_tokens: int | None = None,
+    prefixes: int = 0,
+    speculates: bool = False,
+) -> DecoderEngine:
     limits = limits_of(folder)
     return opening.load(
         folder,
@@ -88,6 +102,8 @@ def load(folder: Path, *, slots: int = SLOTS, row_tokens: int | None = None) -> 
         slots=slots,
         row_tokens=row_tokens or limits.context_length,
         prefill_chunk_ms=100,
+        prefixes=prefixes,
+        speculates=speculates,
     )
 
 
@@ -184,6 +200,7 @@ def simulate(engine: DecoderEngine, jobs: Sequence[Job], chunks: Sequence[int]) 
         steps = engine.advance([row for row, _, _ in running])
         for entry, step in zip(list(running), steps, strict=True):
             assert step.error is None
+            entry[1].cached += step.cached
             if step.choice is not None:
                 tokens = entry[1].tokens
                 tokens.append(step.choice.token)
@@ -191,19 +208,20 @@ def simulate(engine: DecoderEngine, jobs: Sequence[Job], chunks: Sequence[int]) 
                     _end(engine, entry, running, ended)
         check_slots(engine)
         tick += 1
-    assert engine._rows == []
+    assert engine._placement.rows == []
     return ended
 
 
 def check_slots(engine: DecoderEngine) -> None:
     """Rows lie in the slots from 0 on, those that decode first."""
-    assert [row.slot for row in engine._rows] == list(range(len(engine._rows)))
-    waits = [row.is_prefilling for row in engine._rows]
+    assert [row.slot for row in engine._placement.rows] == list(range(len(engine._placement.rows)))
+    waits = [row.is_prefilling for row in engine._placement.rows]
     assert waits == sorted(waits)
 
 
 def _begin(engine: DecoderEngine, job: Job, tick: int) -> tuple:
-    prompt = prompt_of(job.length, engine.limits, job.seed)
+    own = prompt_of(job.length, engine.limits, job.seed)
+    prompt = np.concatenate([prompt_of(_HEAD, engine.limits, _SEED)[: job.head], own])
     leaves = None if job.leaves is None else tick + job.leaves
     return engine.open(prompt, job.max_tokens, GREEDY), Said(job, prompt), leaves
 

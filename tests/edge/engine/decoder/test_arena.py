@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.engine.decoder.arena import Arena, Shape
+from edge.engine.decoder.arena import Arena, Shape, padded
 from edge.errors import StartupError
 
 MIB = 1 << 20
@@ -100,3 +100,30 @@ def test_more_than_the_address_space_is_told():
     with pytest.raises(StartupError) as caught:
         Arena(Shape(layers=1000, kv_heads=1 << 20, context=1 << 24, head_size=1024), slots=1000)
     assert "lower EDGE_SLOTS" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("moves_pages", [True, False])
+def test_a_move_leaves_the_source_empty(arena, moves_pages):
+    arena._moves_pages = moves_pages
+    values = fill(arena, 2, 40, seed=1)
+    arena.move(2, 0, 40)
+    assert np.array_equal(held(arena, 0, 40), values)
+    assert not held(arena, 2, 40).any()
+
+
+def test_slots_of_whole_pages_move_by_pages(arena):
+    assert arena._moves_pages
+    assert not Arena(Shape(layers=3, kv_heads=2, context=64, head_size=13), slots=4)._moves_pages
+
+
+def test_a_copy_leaves_the_source_as_it_is(arena):
+    values = fill(arena, 3, 40, seed=1)
+    arena.copy(3, 0, 25)
+    assert np.array_equal(held(arena, 0, 25), values[:, :, :, :25])
+    assert not arena.row(1, 1, 0)[:, 25:].any()
+    assert np.array_equal(held(arena, 3, 40), values)
+
+
+@pytest.mark.parametrize(("tokens", "slot"), [(1, 64), (64, 64), (65, 128), (4096, 4096)])
+def test_slots_are_rounded_up(tokens, slot):
+    assert padded(tokens) == slot

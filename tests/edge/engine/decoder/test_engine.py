@@ -14,7 +14,7 @@ import pytest
 
 from edge import cpu
 from edge.engine import genai
-from edge.engine.decoder import engine as subject
+from edge.engine.decoder.row import DecoderRow
 from edge.engine.ort import OrtError
 from edge.errors import EngineFailed, InvalidRequest
 from edge.generation import Guidance, Sampling
@@ -78,14 +78,14 @@ def track(fast, exact):
 def logits_of(monkeypatch):
     """Every chunk's and step's logits go through the function that a test puts here."""
     changes = []
-    plain = subject._chosen
+    plain = DecoderRow.choose
 
     def chosen(row, logits, *others):
         for change in changes:
             logits = change(row, logits)
         return plain(row, logits, *others)
 
-    monkeypatch.setattr(subject, "_chosen", chosen)
+    monkeypatch.setattr(DecoderRow, "choose", chosen)
     return changes
 
 
@@ -188,7 +188,7 @@ def test_a_row_is_closed_once(track, fast):
     for _ in range(2):
         fast.close(rows[1])
     track.advance(5)
-    assert len(fast._rows) == 2
+    assert len(fast._placement.rows) == 2
     track.check_all(least=8)
 
 
@@ -215,7 +215,7 @@ def test_a_bias_for_a_token_that_is_none(fast, token):
         fast.open(prompt_of(2, fast.limits), 2, Sampling(logit_bias={token: 1.0}))
     assert caught.value.param == "logit_bias"
     assert "0 to 3071" in str(caught.value)
-    assert fast._rows == []
+    assert fast._placement.rows == []
 
 
 def test_a_bias_steers_its_own_row_only(track, fast):
@@ -351,7 +351,7 @@ def test_a_failure_of_the_runtime_in_a_prompt_ends_its_row_alone(track, fast, ca
     good = [track.open(10, seed) for seed in range(2)]
     track.advance(3)
     bad = fast.open(prompt_of(10, fast.limits), 5, GREEDY)
-    bad.length = fast._arena.shape.context - 4  # no room for the chunk that is fed next
+    bad.length = fast._runs._arena.shape.context - 4  # no room for the chunk that is fed next
     bad.prompt = np.resize(bad.prompt, bad.length + 5)
     steps = fast.advance([*good, bad])
     assert [step.error is None for step in steps] == [True, True, False]
@@ -571,7 +571,7 @@ def test_memory_is_given_back(exact_model):
     for row in rows:
         engine.close(row)
     assert held - cpu.resident_bytes() > 0.9 * kv_bytes
-    assert engine._rows == []
+    assert engine._placement.rows == []
     engine.shutdown()
 
 

@@ -311,6 +311,6 @@ def test_exports_for_another_engine(exports, name, reason):
 @pytest.mark.torch
 def test_a_cache_never_has_less_room_than_the_window(exports):
     engine = load(exports / "gemma2", slots=2, row_tokens=10)
-    assert engine._arena.shape.context == families.WINDOW
+    assert engine._runs._arena.shape.context >= families.WINDOW
     assert len(run(engine, [engine.open(prompt_of(3, engine.limits), 7, GREEDY)], 7)[0]) <= 7
     engine.shutdown()

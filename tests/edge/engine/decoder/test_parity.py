@@ -42,6 +42,7 @@ JOBS = st.lists(
         seed=st.integers(0, 1000),
         max_tokens=st.integers(1, 24),
         leaves=st.one_of(st.none(), st.integers(0, 25)),
+        head=st.sampled_from([0, 0, 20, 90, 200]),
     ),
     min_size=2,
     max_size=12,
@@ -53,6 +54,7 @@ def check(pair, jobs, chunks, tally):
     """Run the schedule; every answer is complete and right. Notes how close it was."""
     ended = simulate(pair.engine, jobs, chunks)
     assert len(ended) == len(jobs)
+    tally.cached += sum(said.cached for said in ended)
     ends = pair.engine.limits.eos_ids
     for said in ended:
         assert not ends & set(said.tokens[:-1])
@@ -82,6 +84,21 @@ def test_any_schedule_gives_the_tokens_of_a_bare_loop(exact):
     assert tally.tokens > 500
     assert tally.worst <= ROUNDING
     assert tally.ties <= 2 + tally.tokens // 1000
+
+
+def test_any_schedule_with_cached_prefixes(paired, exact_model):
+    tally = parity(paired(exact_model, prefixes=3), examples=60)
+    assert tally.cached > 1000
+    assert tally.worst <= ROUNDING
+    assert tally.ties <= 2 + tally.tokens // 1000
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["phi3", "qwen3", "gemma2", "half", "llama-tuned"])
+def test_any_schedule_with_cached_prefixes_on_models_of_other_shapes(paired, exports, name):
+    tally = parity(paired(exports / name, prefixes=3), examples=30)
+    assert tally.cached > 500
+    assert tally.worst <= {"half": HALF, "llama-tuned": EIGHT_BITS}.get(name, ROUNDING)
 
 
 @pytest.mark.torch
