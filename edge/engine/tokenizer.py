@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # The runtime rewrites the schemas of tools, and loses half of each, unless it finds one of a few
 # expressions in the template; a comment in front is enough.
 _TOOLS_AS_THEY_ARE = "{# tools|tojson #}"
+_CACHED_GRAMMARS = 16
 
 
 class Tokenizer(Protocol):
@@ -140,12 +141,20 @@ class GenaiTokenizer:
 
     def constrain_calls(self, use: ToolUse, text: Guidance | None) -> Constraint:
         """A fresh constraint for one row of a request with tools."""
-        source = tool_grammar.lark(self.tool_format, use, text, Vocabulary.of(self._added))
+        source = self._call_grammar(use, text)
         try:
             return self._grammars.constrain(Guidance("tools", source, "tools"))
         except InvalidRequest as error:
             message = tool_grammar.named(str(error), source, use)
             raise InvalidRequest(message, param=error.param) from error
+
+    @cached_property
+    def _call_grammar(self) -> Callable[[ToolUse, Guidance | None], str]:
+        """The grammar of a request's tools as text, made once for all choices of a request."""
+        form, vocabulary = self.tool_format, Vocabulary.of(self._added)
+        return lru_cache(maxsize=_CACHED_GRAMMARS)(
+            lambda use, text: tool_grammar.lark(form, use, text, vocabulary)
+        )
 
     @property
     def tool_format(self) -> ToolFormat:

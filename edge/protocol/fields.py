@@ -121,6 +121,17 @@ class Fields:
         return InvalidRequest(f"{path} is not a parameter known here{hint}", param=path)
 
 
+def check_depth(value: object, path: str, most: int) -> None:
+    """That objects and lists stand at most `most` deep in one another."""
+    level, depth = [value], 0
+    while level:
+        inner = [list(item.values()) if isinstance(item, dict) else item for item in level]
+        level = [item for items in inner if isinstance(items, list) for item in items]
+        depth += bool(level)
+        if depth > most:
+            raise wrong(path, f"nested more than {most} deep", "less")
+
+
 def check_object(value: object, path: str) -> dict[str, Any]:
     """A JSON object."""
     if not isinstance(value, dict):

@@ -8,6 +8,7 @@ from edge.errors import InvalidRequest
 from edge.generation import Message, ToolCall
 from edge.protocol.fields import (
     Fields,
+    check_depth,
     check_list,
     check_object,
     check_text,
@@ -16,7 +17,7 @@ from edge.protocol.fields import (
     shown,
     wrong,
 )
-from edge.protocol.openai_tools import check_name, check_type
+from edge.protocol.openai_tools import MAX_DEPTH, check_name, check_type
 
 
 def read(fields: Fields) -> tuple[ToolCall, ...]:
@@ -83,4 +84,5 @@ def _arguments(fields: Fields) -> str:
     value = parse_text(text, path)
     if not isinstance(value, dict):
         raise wrong(path, f"{kind(value)} as a string", "a JSON object as a string")
+    check_depth(value, path, MAX_DEPTH)
     return text

@@ -15,6 +15,7 @@ from edge.generation import Tool, ToolUse
 from edge.protocol import openai_guidance
 from edge.protocol.fields import (
     Fields,
+    check_depth,
     check_keyword,
     check_list,
     check_object,
@@ -26,6 +27,7 @@ from edge.protocol.fields import (
 
 KNOWN = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 MAX_TOOLS = 128
+MAX_DEPTH = 100
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CHOICE = '"none", "auto", "required", a function or allowed_tools'
 
@@ -95,6 +97,7 @@ def _parameters(fields: Fields) -> str:
     schema = check_object(fields.raw("parameters"), path)
     if schema.get("type", "object") != "object":
         raise wrong(f"{path}.type", shown(schema["type"]), '"object"')
+    check_depth(schema, path, MAX_DEPTH)
     return openai_guidance.schema_text(schema, path)
 
 

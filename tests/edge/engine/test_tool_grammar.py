@@ -317,6 +317,14 @@ def test_two_tools_may_have_different_definitions_of_one_name(speakers, limits):
         assert accepts(speakers["spelt"], limits, use, text) == is_taken
 
 
+def test_the_grammar_of_a_request_is_made_once(demo_model, tmp_path):
+    tokenizer = marked.load(tmp_path / "m", demo_model, {}, templates.PLAIN)
+    for _ in range(4):
+        tokenizer.constrain_calls(ToolUse((WEATHER, ORDER)), None)
+    assert tokenizer._call_grammar.cache_info().misses == 1
+    assert tokenizer._grammars._compiled.cache_info().misses == 1
+
+
 def test_as_many_tools_as_may_be(speakers, limits):
     use = ToolUse(tuple(Tool(f"tool_{n}", parameters=WEATHER.parameters) for n in range(128)))
     text = TAGGED.text([ToolCall("", "tool_127", '{"city": "Rome"}')])

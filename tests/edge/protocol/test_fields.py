@@ -235,6 +235,23 @@ def test_a_long_unknown_name_is_cut():
     assert len(caught.value.param) < 60
 
 
+def nested(levels, wrap):
+    value = 1
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"a": value, "b": []}])
+def test_how_deep_a_value_may_be(wrap):
+    fields.check_depth(nested(5, wrap), "x", 5)
+    for levels in (6, 900):
+        with pytest.raises(InvalidRequest) as caught:
+            fields.check_depth(nested(levels, wrap), "x", 5)
+        assert caught.value.param == "x"
+        assert "more than 5 deep" in str(caught.value)
+
+
 def test_json_within_a_string():
     assert fields.parse_text('{"a": [1, null]}', "x") == {"a": [1, None]}
     for text in ("", "{", "NaN", "[" * 100_000, "9" * 5000):

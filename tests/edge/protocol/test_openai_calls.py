@@ -102,6 +102,7 @@ def test_no_arguments(text):
         (call(arguments="[1]"), ".function.arguments"),
         (call(arguments='{"a": NaN}'), ".function.arguments"),
         (call(arguments="[" * 100_000), ".function.arguments"),
+        (call(arguments='{"a": ' * 101 + "1" + "}" * 101), ".function.arguments"),
         (call(more=1), ".more"),
     ],
 )

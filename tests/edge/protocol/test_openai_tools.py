@@ -142,6 +142,15 @@ def test_the_tool_at_fault_is_named(tools, param):
     assert refusal(chat, tools=tools).param == param
 
 
+def test_a_schema_nested_too_deeply():
+    schema = {"type": "string"}
+    for _ in range(60):
+        schema = {"type": "object", "properties": {"a": schema}}
+    error = refusal(chat, tools=[function("f", parameters=schema)])
+    assert error.param == "tools[0].function.parameters"
+    assert "100 deep" in str(error)
+
+
 def test_as_many_as_openai_allows():
     assert len(asked(tools=[function(f"f{n}") for n in range(openai_tools.MAX_TOOLS)])[0]) == 128
 
