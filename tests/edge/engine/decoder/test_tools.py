@@ -54,7 +54,7 @@ def test_a_call_that_is_required_is_made(exports, name, template):
             assert ids[-1] in engine.limits.eos_ids
             (call,) = calls_of(tokenizer, ids, engine.limits.eos_ids)
             assert is_valid(call)
-    assert engine._rows == []
+    assert engine._placement.rows == []
     engine.shutdown()
 
 
