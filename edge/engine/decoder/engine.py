@@ -102,7 +102,9 @@ class DecoderEngine:
         decoding = self._placement.decoding
         waiting = [row for row in cast(list[DecoderRow], rows) if row.is_prefilling]
         if decoding:
+            start = time.perf_counter()
             steps |= self._decode_one(decoding[0]) if len(decoding) == 1 else self._decode(decoding)
+            self._pace.note_step(time.perf_counter() - start)
         if waiting:
             self._pace.is_patient = not decoding
             # The one that has begun, else the first: no other waiting row has anything to move.
