@@ -148,8 +148,8 @@ class Settings:
     prefill_chunk_ms: int = _setting(
         100,
         _integer(5, 10_000),
-        "Aim for the length of one prefill call beside running answers, which wait that long; "
-        "four times that where none runs.",
+        "Most milliseconds to aim for in one prefill call beside running answers, which wait that "
+        "long; four times that where none runs.",
     )
     deadline_s: float = _setting(
         600.0, _seconds(0.1, 86_400), "Time limit of a request, the wait included."

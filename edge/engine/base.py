@@ -56,6 +56,9 @@ class Constraint(Protocol):
     def allowed(self, vocab_size: int) -> npt.NDArray[np.bool_]:
         """True for each token that may come next, shape (vocab_size,). Raises `EngineFailed`."""
 
+    def forced(self) -> list[int]:
+        """Tokens that spell what must come next; none where there is a choice."""
+
     def accept(self, token: int) -> None:
         """Move on by the token that was chosen."""
 

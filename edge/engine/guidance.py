@@ -45,6 +45,13 @@ class Matcher:
         mask[: len(unpacked)] = unpacked
         return mask
 
+    def forced(self) -> list[int]:
+        """Tokens that spell what the grammar leaves no choice about; often none.
+
+        The model may still cut the same text into other tokens.
+        """
+        return [] if self._matcher.is_stopped() else list(self._matcher.compute_ff_tokens())
+
     def accept(self, token: int) -> None:
         """Move on by `token`; an EOS token ends the grammar."""
         if not self._matcher.is_stopped():

@@ -8,30 +8,46 @@ _MOST_TOKENS = 512
 _WEIGHT = 0.3
 # Nobody's next token waits then, only cancels and new requests do; longer calls are more efficient.
 _PATIENCE = 4
+# Beside running answers a call may take as long as three of their steps: the gap is then four.
+_STEPS = 3
+# Nobody reads faster than that.
+_LEAST_S = 0.01
 
 
 class Pace:
-    """Steers the length of prefill chunks towards `target_s` seconds."""
+    """Steers the length of prefill chunks towards `target_s` seconds, or three decode steps."""
 
     def __init__(self, target_s: float) -> None:
         """While `is_patient` is set, calls may take four times `target_s`."""
         self.is_patient = False
         self._target_s = target_s
         self._seconds_per_token: float | None = None
+        self._step_s: float | None = None
 
     @property
     def tokens(self) -> int:
         """Tokens for the next call."""
         if self._seconds_per_token is None:
             return _FIRST_TOKENS
-        target_s = self._target_s * (_PATIENCE if self.is_patient else 1)
-        fitting = int(target_s / self._seconds_per_token)
+        fitting = int(self._aim_s / self._seconds_per_token)
         return max(_LEAST_TOKENS, min(_MOST_TOKENS, fitting))
 
     def note(self, tokens: int, seconds: float) -> None:
         """Learn from a call that ran `tokens` in `seconds`."""
-        measured = max(seconds / tokens, 1e-7)
-        known = self._seconds_per_token
-        self._seconds_per_token = (
-            measured if known is None else known + _WEIGHT * (measured - known)
-        )
+        self._seconds_per_token = _mixed(self._seconds_per_token, max(seconds / tokens, 1e-7))
+
+    def note_step(self, seconds: float) -> None:
+        """Learn how long running answers wait for a token anyway."""
+        self._step_s = _mixed(self._step_s, seconds)
+
+    @property
+    def _aim_s(self) -> float:
+        if self.is_patient:
+            return self._target_s * _PATIENCE
+        if self._step_s is None:
+            return self._target_s
+        return min(self._target_s, max(_LEAST_S, _STEPS * self._step_s))
+
+
+def _mixed(known: float | None, measured: float) -> float:
+    return measured if known is None else known + _WEIGHT * (measured - known)

@@ -48,6 +48,10 @@ class Sampler:
             and sampling.frequency_penalty == 0
         )
 
+    def forced(self) -> list[int]:
+        """Tokens that the grammar is about to demand; often none."""
+        return [] if self._constraint is None else self._constraint.forced()
+
     def choose(self, logits: Logits) -> Choice:
         """Sample from float32 logits of shape (vocab,). The array is not changed.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
 from edge.engine.decoder.arena import Arena
-from edge.engine.decoder.drafts import Costs, Drafter
+from edge.engine.decoder.drafts import MOST_TOKENS, Costs, Drafter
 from edge.engine.decoder.placement import Placement
 from edge.engine.decoder.row import DecoderRow
 from edge.engine.decoder.runs import Logits, Runs
@@ -102,7 +102,9 @@ class DecoderEngine:
         decoding = self._placement.decoding
         waiting = [row for row in cast(list[DecoderRow], rows) if row.is_prefilling]
         if decoding:
+            start = time.perf_counter()
             steps |= self._decode_one(decoding[0]) if len(decoding) == 1 else self._decode(decoding)
+            self._pace.note_step(time.perf_counter() - start)
         if waiting:
             self._pace.is_patient = not decoding
             # The one that has begun, else the first: no other waiting row has anything to move.
@@ -144,14 +146,13 @@ class DecoderEngine:
 
     def _decode_one(self, row: DecoderRow) -> dict[int, Step]:
         """Decode the only row that does: a run of its token and of a draft of what follows."""
-        drafter = row.drafter
-        draft = drafter.draft(row.known, row.room - 1) if drafter else row.known[:0]
+        draft, is_forced = self._draft(row)
         start = time.perf_counter()
-        if drafter is None or not len(draft):
+        if not len(draft):
             steps = self._decode([row])
             self._costs.note(1, time.perf_counter() - start)
-            if drafter is not None:
-                drafter.note_plain(row.token)
+            if row.drafter is not None:
+                row.drafter.note_plain(row.token)
             return steps
         tokens = np.concatenate([np.array([row.token], np.int32), draft])
         try:
@@ -159,8 +160,19 @@ class DecoderEngine:
         except OrtError as error:
             return {id(row): Step(error=_failure(error))}
         self._costs.note(len(tokens), time.perf_counter() - start)
-        drafter.note(self._keep_agreed(row, draft, logits), len(draft))
+        agreed = self._keep_agreed(row, draft, logits)
+        if row.drafter is not None and not is_forced:
+            row.drafter.note(agreed, len(draft))
         return {id(row): row.ahead.popleft()}
+
+    def _draft(self, row: DecoderRow) -> tuple[Ids, bool]:
+        """Tokens that may come next, and whether that is for certain."""
+        if row.drafter is None or row.room < 2:
+            return row.known[:0], False
+        forced = row.sampler.forced()[: min(row.room - 1, MOST_TOKENS)]
+        if forced:
+            return np.array(forced, dtype=np.int32), True
+        return row.drafter.draft(row.known, row.room - 1), False
 
     def _keep_agreed(self, row: DecoderRow, draft: Ids, logits: Logits) -> int:
         """Sample from `logits` (drafted + 1, vocab) until the draft is left; returns its share."""

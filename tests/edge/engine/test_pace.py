@@ -48,3 +48,30 @@ def test_patience_makes_calls_four_times_as_long():
     assert pace.tokens == pytest.approx(400, abs=4)
     pace.is_patient = False
     assert pace.tokens == pytest.approx(100, abs=1)
+
+
+def steady(step_s, target_s=0.1):
+    """A pace that knows prefills of a millisecond a token, beside steps of `step_s`."""
+    pace = Pace(target_s)
+    for _ in range(20):
+        pace.note(pace.tokens, pace.tokens * 0.001)
+        pace.note_step(step_s)
+    return pace
+
+
+def test_beside_running_answers_a_call_takes_three_of_their_steps():
+    assert steady(0.02).tokens == pytest.approx(60, abs=1)
+
+
+def test_slow_steps_do_not_make_calls_longer_than_was_set():
+    assert steady(0.5).tokens == pytest.approx(100, abs=1)
+
+
+def test_fast_steps_do_not_chop_a_prompt_to_pieces():
+    assert steady(0.0005).tokens == pytest.approx(10, abs=1)
+
+
+def test_patience_does_not_look_at_steps():
+    pace = steady(0.02)
+    pace.is_patient = True
+    assert pace.tokens == pytest.approx(400, abs=4)

@@ -126,6 +126,29 @@ def test_guided_answers_are_the_same(pair, tokenizer):
         assert guided(Prophet(pair.engine._costs, prompt, plain, seed)) == plain
 
 
+def test_what_a_grammar_demands_takes_fewer_runs(pair, runs_of, tokenizer):
+    """Names of members and punctuation come with the run of the token before them."""
+    names = [f"a_long_name_of_a_member_{n}" for n in range(2)]
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": "boolean"} for name in names},
+        "required": names,
+        "additionalProperties": False,
+    }
+    guidance = Guidance("json_schema", json.dumps(schema))
+    prompt = tokenizer.encode("json")
+    answers, runs = [], []
+    for drafter in (None, Drafter(pair.engine._costs)):
+        runs_of |= {"decode": 0, "verify": 0}
+        constraint = tokenizer.constrain(guidance)
+        said = answer(pair.engine, prompt, 300, GREEDY, drafter, constraint)
+        answers.append(tokenizer.decode(tokens_of(said)))
+        runs.append(sum(runs_of.values()))
+    assert answers[0] == answers[1]
+    assert set(json.loads(answers[1])) == set(names)
+    assert runs[1] < runs[0] / 2
+
+
 def test_quotes_take_fewer_runs(pair, runs_of):
     """No prophet: a text that repeats itself, and a model that loops."""
     engine = pair.engine
@@ -237,8 +260,9 @@ def test_a_failure_of_the_runtime_ends_the_row(pair, monkeypatch):
     engine.close(row)
 
 
-def test_a_graph_that_gives_one_tokens_logits_has_no_drafts(exact_model):
-    engine = load(exact_model, speculates=True)
+@pytest.mark.torch
+def test_a_graph_that_gives_one_tokens_logits_has_no_drafts(exports):
+    engine = load(exports / "llama", speculates=True)
     row = engine.open(prompt_of(20, engine.limits), 5, GREEDY)
     assert row.drafter is None
     engine.close(row)
