@@ -109,6 +109,10 @@ class AnyText:
         """True for each token, shape (vocab_size,)."""
         return np.ones(vocab_size, dtype=np.bool_)
 
+    def forced(self) -> list[int]:
+        """Nothing has to come."""
+        return []
+
     def accept(self, token: int) -> None:
         """Nothing to move on."""
 

@@ -146,6 +146,7 @@ def test_tools_may_be_called_and_need_not() -> None:
     free = TOKENIZER.constrain_calls(ToolUse(tools), None)
     free.accept(5)
     assert free.allowed(262).all()
+    assert free.forced() == []
     with pytest.raises(InvalidRequest) as caught:
         TOKENIZER.constrain_calls(ToolUse(tools, is_required=True), None)
     assert caught.value.param == "tool_choice"

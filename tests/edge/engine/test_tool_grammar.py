@@ -317,6 +317,28 @@ def test_two_tools_may_have_different_definitions_of_one_name(speakers, limits):
         assert accepts(speakers["spelt"], limits, use, text) == is_taken
 
 
+@pytest.mark.parametrize("name", list(NOTATIONS))
+def test_what_is_forced_is_allowed(speakers, limits, name):
+    """The head of a call leaves no choice, markers included: an engine may draft it."""
+    tokenizer, use = speakers[name], ToolUse((WEATHER,), is_required=True, is_parallel=False)
+    constraint = tokenizer.constrain_calls(use, None)
+    said = []
+    while tokenizer.tool_format.before_arguments not in "".join(
+        map(tokenizer.stream(shows_markers=True), said)
+    ):
+        drafted = constraint.forced()
+        token = drafted[0] if drafted else None
+        allowed = constraint.allowed(limits.vocab_size)
+        if token is None:
+            (token,) = np.flatnonzero(allowed)[:1].tolist()
+        assert allowed[token]
+        constraint.accept(token)
+        said.append(token)
+        assert len(said) < 60
+    text = "".join(map(tokenizer.stream(shows_markers=True), said))
+    assert WEATHER.name in text
+
+
 def test_the_grammar_of_a_request_is_made_once(demo_model, tmp_path):
     tokenizer = marked.load(tmp_path / "m", demo_model, {}, templates.PLAIN)
     for _ in range(4):
