@@ -79,7 +79,7 @@ class App:
         if self._backend is not None:
             self._backend.queue.drain()
             self._backend.loop.abort(Draining("the appliance is shutting down"))
-            self._backend.loop.stop(_STOP_S)
+            self._backend.stop(_STOP_S)
 
     def _load(self) -> None:
         try:

@@ -6,13 +6,15 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge import cpu, memory, system_prompts
+from edge import cores, cpu, memory, system_prompts
 from edge.admission import Rules
 from edge.bundle import Bundle, Defaults
 from edge.config import Settings, silence_telemetry
+from edge.crew import Crew
 from edge.engine.base import Engine, Limits
 from edge.engine.tokenizer import Tokenizer
 from edge.errors import EngineFailed, StartupError
@@ -23,6 +25,9 @@ from edge.scheduler.loop import Loop
 from edge.scheduler.queue import Queue
 from edge.service import Backend
 
+if TYPE_CHECKING:
+    from edge.engine.decoder.engine import DecoderEngine
+
 _log = logging.getLogger(__name__)
 _WARM_UP_PROMPT_TOKENS = 4
 _WARM_UP_TOKENS = 2
@@ -30,12 +35,16 @@ _WARM_UP_TOKENS = 2
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An engine and its tokenizer; `name` and `reason` say which engine it is, and why."""
+    """An engine and its tokenizer; `name` and `reason` say which engine it is, and why.
+
+    `rethread` gives the engine another number of threads while it runs, where it can.
+    """
 
     engine: Engine
     tokenizer: Tokenizer
     name: str = "scripted"
     reason: str = ""
+    rethread: Callable[[int], None] | None = None
 
 
 Loader = Callable[[], Loaded]
@@ -62,7 +71,8 @@ def _loaded(bundle: Bundle, settings: Settings, tokenizer: Tokenizer) -> Loaded:
     from edge.engine.decoder.opening import Misfit
 
     try:
-        return Loaded(_decoder(bundle, settings), tokenizer, "decoder", "the graph fits it")
+        engine = _decoder(bundle, settings)
+        return Loaded(engine, tokenizer, "decoder", "the graph fits it", engine.rethread)
     except Misfit as misfit:
         if settings.engine == "decoder":
             raise StartupError(
@@ -72,7 +82,7 @@ def _loaded(bundle: Bundle, settings: Settings, tokenizer: Tokenizer) -> Loaded:
         return Loaded(_genai(bundle, settings), tokenizer, "genai", str(misfit))
 
 
-def _decoder(bundle: Bundle, settings: Settings) -> Engine:
+def _decoder(bundle: Bundle, settings: Settings) -> DecoderEngine:
     from edge.engine import genai
     from edge.engine.decoder import opening
 
@@ -112,8 +122,8 @@ def _genai(bundle: Bundle, settings: Settings) -> Engine:
 
 
 def engine_threads(settings: Settings) -> int:
-    """The setting, else what quota and affinity allow."""
-    return settings.threads or cpu.threads(cpu.quota_cores())
+    """The setting, else what quota, affinity and kinds of core are good for."""
+    return settings.threads or cpu.engine_threads()
 
 
 def start(
@@ -128,26 +138,32 @@ def start(
     Raises `StartupError`.
     """
     prompts += system_prompts.read(settings.system_prompts_file)
-    began_s = time.monotonic()
-    loaded = load()
+    began_s, before_bytes = time.monotonic(), cpu.resident_bytes()
+    threads = engine_threads(settings)
+    # The runtime's threads stay where the thread that starts them was, and so does the loop's.
+    with cores.on(cpu.engine_cpus()):
+        loaded = load()
     load_s = time.monotonic() - began_s
     limits = loaded.engine.limits
     _warm_up(loaded.engine)
+    loaded_bytes = cpu.resident_bytes()
     kv_limit_bytes = _kv_limit(limits, settings)
     preloaded = system_prompts.preload(
         loaded.engine, loaded.tokenizer, prompts, kv_limit_bytes=kv_limit_bytes
     )
     queue = Queue(settings.queue)
     loop = Loop(loaded.engine, queue, metrics, slots=settings.slots, kv_limit_bytes=kv_limit_bytes)
-    _publish(metrics, loop, queue, settings, kv_limit_bytes, load_s)
-    loop.start()
+    crew = _crew(loaded, settings, threads, loaded_bytes - before_bytes, kv_limit_bytes)
+    _publish(metrics, loop, queue, crew, kv_limit_bytes, load_s)
+    with cores.on(cpu.engine_cpus()):
+        loop.start()
     _log.info(
         "model ready",
         extra={
             "load_s": round(load_s, 3),
             "warm_up_s": round(time.monotonic() - began_s - load_s, 3),
             "engine": loaded.name,
-            "threads": engine_threads(settings),
+            "threads": threads,
             "kv_limit_bytes": kv_limit_bytes,
             "preloaded_tokens": preloaded,
         },
@@ -160,7 +176,27 @@ def start(
         max_rows=settings.max_rows,
         deadline_s=settings.deadline_s,
     )
-    return Backend(rules, queue, loop, loaded.name, loaded.reason)
+    return Backend(rules, queue, loop, loaded.name, loaded.reason, crew)
+
+
+def _crew(
+    loaded: Loaded, settings: Settings, threads: int, weights_bytes: int, kv_limit_bytes: int
+) -> Crew:
+    """The engine's threads; kept to the quota where the engine can and no setting stands."""
+    full_bytes = cpu.resident_bytes() + kv_limit_bytes
+    crew = Crew(
+        threads,
+        loaded.rethread or _cannot,
+        # The weights are there twice for a moment, and requests may fill the KV cache meanwhile.
+        is_affordable=lambda: memory.left_bytes(full_bytes) >= weights_bytes,
+    )
+    if loaded.rethread and settings.threads is None:
+        crew.start()
+    return crew
+
+
+def _cannot(_: int) -> None:
+    raise EngineFailed("this engine keeps its threads")
 
 
 def _warm_up(engine: Engine) -> None:
@@ -203,7 +239,7 @@ def _publish(
     metrics: Metrics,
     loop: Loop,
     queue: Queue,
-    settings: Settings,
+    crew: Crew,
     kv_limit_bytes: int,
     load_s: float,
 ) -> None:
@@ -215,5 +251,5 @@ def _publish(
     )
     metrics.kv_limit.set(kv_limit_bytes)
     metrics.load_time.set(load_s)
-    metrics.cpu_quota.set(cpu.quota_cores())
-    metrics.engine_threads.set(engine_threads(settings))
+    metrics.cpu_quota.set_function(cpu.quota_cores)
+    metrics.engine_threads.set_function(lambda: crew.threads)

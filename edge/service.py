@@ -11,6 +11,7 @@ from typing import Protocol
 from edge import admission
 from edge.admission import Rules
 from edge.answer import Generation, Outcome
+from edge.crew import Crew
 from edge.errors import DeadlineExceeded, EdgeError, NotReady
 from edge.generation import CallDelta, Delta, Finish, Request, TokenLogprob, ToolCall, Usage
 from edge.metrics import Answered, Metrics
@@ -31,13 +32,20 @@ class Generator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A loaded model with its scheduler; the engine's name, and why it is this one."""
+    """A loaded model with its scheduler; the engine's name, why it is this one, its threads."""
 
     rules: Rules
     queue: Queue
     loop: Loop
     engine_name: str = ""
     engine_reason: str = ""
+    crew: Crew | None = None
+
+    def stop(self, timeout_s: float) -> None:
+        """End the threads that call the runtime; waits at most `timeout_s` seconds for each."""
+        if self.crew is not None:
+            self.crew.stop(timeout_s)
+        self.loop.stop(timeout_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,18 +71,25 @@ def _automatic_limit(kv_bytes: int, appetite: Appetite, resident_bytes: int) -> 
 
 def processor(settings: Settings, root: Path = _ROOT) -> Finding:
     """How many threads the engine takes, and why."""
-    affinity, cores = len(os.sched_getaffinity(0)), cpu.quota_cores(root)
-    threads = settings.threads or cpu.threads(cores)
-    reason = "by EDGE_THREADS" if settings.threads else "the quota, rounded down"
-    quota = f"a quota of {cores:g} of them" if cores < affinity else "no quota below that"
-    fact = f"{affinity} cores by affinity, {quota}: {threads} engine threads, {reason}"
-    if threads > max(1, cores):
-        advice = "unset EDGE_THREADS: threads above the quota stall each other"
+    affinity, quota = len(os.sched_getaffinity(0)), cpu.quota_cores(root)
+    automatic = cpu.engine_threads(root)
+    threads = settings.threads or automatic
+    share = f"a quota of {quota:g} of them" if quota < affinity else "no quota below that"
+    reason = "by EDGE_THREADS" if settings.threads else _reason(automatic, quota)
+    fact = f"{affinity} cores by affinity, {share}: {threads} engine threads, {reason}"
+    if threads > automatic:
+        advice = "unset EDGE_THREADS: more threads than that stall each other"
         return Finding("processor", "warn", fact, advice)
-    if cores < 1:
+    if quota < 1:
         advice = "allow a whole core (--cpus 1): every token waits for the quota now"
         return Finding("processor", "warn", fact, advice)
     return Finding("processor", "ok", fact)
+
+
+def _reason(threads: int, quota: float) -> str:
+    if threads < cpu.threads(quota):
+        return "one for each core that is fast"
+    return "the quota, rounded"
 
 
 def instructions(root: Path = _ROOT, machine: str | None = None) -> Finding:

@@ -44,7 +44,7 @@ def loaded(bundle: Bundle, settings: Settings) -> Iterator[Local]:
         # A native call that runs while the process exits would take it down.
         backend.queue.drain()
         backend.loop.abort(Draining("the command ends"))
-        backend.loop.stop(_STOP_S)
+        backend.stop(_STOP_S)
 
 
 def _no_status(_: EdgeError) -> int:

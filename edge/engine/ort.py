@@ -59,6 +59,7 @@ class Session:
         finally:
             ort_api.function("ReleaseSessionOptions")(options)
         self._release = ort_api.owned(self, "ReleaseSession", self.handle)
+        self.threads, self.spin = threads, spin
         self._bindings: weakref.WeakSet[Binding] = weakref.WeakSet()
         self.inputs = ports(self.handle, "Input")
         self.optional = ports(self.handle, "OverridableInitializer")

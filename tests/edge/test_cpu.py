@@ -79,11 +79,91 @@ def test_the_affinity_mask_bounds_the_quota(tree, monkeypatch):
     assert cpu.quota_cores(tree(cpu_dot_max="150000 100000")) == 1.5
 
 
+@pytest.fixture
+def nested(tmp_path):
+    """Writes files below a root of its own, for a process in the group /pod/phial."""
+
+    def write(files, mounts):
+        told = {"proc/self/cgroup": "2:cpu:/pod/phial\n1:memory:/pod/phial\n0::/pod/phial\n"}
+        for name, text in (files | told | {"proc/self/mountinfo": mounts}).items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path
+
+    return write
+
+
+V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+V1_MOUNTS = """\
+30 23 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu
+31 23 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+"""
+
+
+@pytest.mark.parametrize("pod", ["max 100000", "75000 100000", "25000 100000"])
+@pytest.mark.parametrize("own", ["max 100000", "50000 100000"])
+def test_the_least_quota_of_nested_groups_counts(nested, pod, own):
+    files = {"sys/fs/cgroup/pod/cpu.max": pod, "sys/fs/cgroup/pod/phial/cpu.max": own}
+    cores = [int(text.split()[0]) / 1e5 for text in (pod, own) if not text.startswith("max")]
+    assert cpu.quota_cores(nested(files, V2_MOUNT)) == min([*cores, CORES])
+
+
+def test_nested_groups_of_cgroup_v1(nested):
+    files = {
+        "sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us": "30000",
+        "sys/fs/cgroup/cpu/pod/cpu.cfs_period_us": "100000",
+        "sys/fs/cgroup/cpu/pod/cpu.stat": "throttled_time 1000000000",
+        "sys/fs/cgroup/cpu/pod/phial/cpu.cfs_quota_us": "-1",
+        "sys/fs/cgroup/cpu/pod/phial/cpu.cfs_period_us": "100000",
+        "sys/fs/cgroup/cpu/pod/phial/cpu.stat": "throttled_time 500000000",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+        "sys/fs/cgroup/memory/pod/memory.limit_in_bytes": "3145728",
+        "sys/fs/cgroup/memory/pod/phial/memory.limit_in_bytes": "2097152",
+    }
+    root = nested(files, V1_MOUNTS)
+    assert cpu.quota_cores(root) == pytest.approx(0.3)
+    assert cpu.memory_limit_bytes(root) == 2 << 20
+    assert cpu.throttled_seconds(root) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("files", "quota", "threads"),
+    [
+        ({}, "max 100000", 8),
+        ({"cpu_core/cpus": "0-3", "cpu_atom/cpus": "4-7"}, "max 100000", 4),
+        ({"cpu_core/cpus": "0-3", "cpu_atom/cpus": "4-7"}, "600000 100000", 4),
+        ({"cpu_core/cpus": "0-3", "cpu_atom/cpus": "4-7"}, "150000 100000", 2),
+        (
+            {
+                "cpu_core/cpus": "0-3",
+                "cpu_atom/cpus": "4-7",
+                "system/cpu/cpu0/topology/thread_siblings_list": "0-1",
+                "system/cpu/cpu1/topology/thread_siblings_list": "0-1",
+            },
+            "max 100000",
+            3,
+        ),
+    ],
+    ids=range(5),
+)
+def test_engine_threads_are_bounded_by_the_cores_that_are_worth_one(
+    tree, monkeypatch, files, quota, threads
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    root = tree(cpu_dot_max=quota)
+    for name, text in files.items():
+        path = root / "sys/devices" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert cpu.engine_threads(root) == threads
+
+
 @pytest.mark.parametrize(
     ("cores", "threads"),
-    [(0.1, 1), (0.9, 1), (1, 1), (1.5, 1), (1.74, 1), (1.8, 2), (2, 2), (3.9, 4), (64, 64)],
+    [(0.1, 1), (0.9, 1), (1, 1), (1.25, 1), (1.49, 1), (1.5, 2), (1.8, 2), (2, 2), (3.9, 4), (64, 64)],
 )
-def test_threads_are_rounded_down_but_for_a_hair(cores, threads):
+def test_threads_are_the_nearest_number_of_the_quota(cores, threads):
     assert cpu.threads(cores) == threads
 
 

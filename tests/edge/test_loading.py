@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 
-from edge import cpu, loading
+from edge import cores, cpu, loading
 from edge.bundle import Defaults
 from edge.config import Settings
 from edge.engine.base import Limits
@@ -63,7 +64,9 @@ def test_the_rules_come_from_model_and_settings():
 
 
 def test_threads_follow_the_quota(monkeypatch):
-    monkeypatch.setattr(cpu, "quota_cores", lambda: 3.9)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    monkeypatch.setattr(cpu, "quota_cores", lambda _: 3.9)
+    monkeypatch.setattr(cores, "single", lambda cpus, _: cpus)
     assert loading.engine_threads(Settings()) == 4
     assert loading.engine_threads(Settings(threads=1)) == 1
 

@@ -140,6 +140,16 @@ class DecoderEngine:
         finally:
             self._placement.remove(row, is_pinned=not row.is_prefilling)
 
+    def rethread(self, threads: int) -> None:
+        """Go on with `threads` threads; from any thread but the owner's, rows do not notice.
+
+        Raises `EngineFailed` where the runtime cannot; the engine then goes on as before.
+        """
+        try:
+            self._runs.rethread(threads)
+        except OrtError as error:
+            raise _failure(error) from error
+
     def shutdown(self) -> None:
         """Release the model."""
         self._runs.close()

@@ -25,7 +25,10 @@ POSITIONS = "logits_positions"
 
 
 class Runs:
-    """One session, one arena; used by the engine's thread alone but for `interrupt`."""
+    """One arena, and a session at a time; used by the engine's thread alone, with two exceptions.
+
+    Those are `interrupt` and `rethread`.
+    """
 
     def __init__(self, session: Session, graph: Graph, arena: Arena) -> None:
         self._session = session
@@ -80,6 +83,18 @@ class Runs:
         """Let runs go on after an interrupt."""
         self._options.reset()
 
+    def rethread(self, threads: int) -> None:
+        """Load the graph anew with `threads` threads, for the runs to come. Raises `OrtError`.
+
+        From any thread but the engine's, which goes on meanwhile. The KV cache is the arena's and
+        stays; until the run under way has ended, memory holds the weights twice.
+        """
+        session = Session(self._graph.model, threads=threads, spin=self._session.spin)
+        # In this order: a binding that is made in between is one of the new session. A run keeps
+        # to its binding's, and the old one is freed when its last binding is.
+        self._session = session
+        self._binding = cache(self._make_binding)
+
     def close(self) -> None:
         """Release the session."""
         self._binding.cache_clear()
@@ -110,7 +125,7 @@ class Runs:
             binding.input(names.position_ids, Tensor.over(np.ascontiguousarray(positions)))
         logits = self._bind_logits(binding, rows, width, kept)
         try:
-            self._session.run(binding, self._options)
+            binding.session.run(binding, self._options)
         finally:
             # A binding lives on: a whole chunk's logits may take as much memory as the weights.
             binding.output(names.logits, self._nothing)

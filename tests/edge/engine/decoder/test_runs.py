@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -299,3 +301,53 @@ def test_a_chunk_that_was_cut_can_be_fed_again(runs, reference, limits, long_pro
     expected = list(reference.logits(neighbour, [6, 0]))[1]
     found = runs.decode(np.array([0, 0, 6]), np.array([0, 0, 40]))
     assert np.allclose(found[2], expected, atol=NEAR)
+
+
+@pytest.mark.parametrize("chunk", [7, 512])
+def test_a_row_goes_on_with_other_threads_as_if_nothing_had_changed(
+    runs, reference, limits, chunk
+):
+    """The graph is loaded anew; what the rows have seen lies in the arena."""
+    prompt = prompt_of(60, limits)
+    said = [int(token) for token in prompt_of(9, limits, seed=1)]
+    expected = list(reference.logits(prompt, said, chunk))
+    assert np.array_equal(feed(runs, 0, prompt, chunk), expected[0])
+    for place, token in enumerate(said[:-1]):
+        if place % 3 == 1:
+            runs.rethread(1 + place % 2)
+        found = runs.decode(np.array([token]), np.array([60 + place]))
+        assert np.array_equal(found[0], expected[place + 1])
+
+
+def test_the_old_session_is_freed_when_its_runs_are_over(runs, limits):
+    prompt = prompt_of(20, limits)
+    runs.prefill(0, prompt, 0)
+    old = weakref.ref(runs._session)
+    runs.rethread(2)
+    assert old() is None
+    assert runs._session.threads == 2
+    assert np.isfinite(runs.prefill(0, prompt, 0)).all()
+
+
+def test_a_run_that_is_under_way_ends_on_the_session_it_began_on(runs, long_prompt, whole_s):
+    """And other threads are given in the middle of it, many times."""
+    expected = runs.prefill(0, long_prompt, 0)
+    found = []
+    worker = threading.Thread(target=lambda: found.append(runs.prefill(0, long_prompt, 0)))
+    worker.start()
+    while worker.is_alive():
+        runs.rethread(1)
+    worker.join()
+    assert np.array_equal(found[0], expected)
+
+
+def test_a_graph_that_is_gone_leaves_the_session_that_there_is(exact_model, limits, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(exact_model, folder)
+    runs = opened(folder)
+    before = runs.prefill(0, prompt_of(8, limits), 0)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(OrtError):
+        runs.rethread(2)
+    assert np.array_equal(runs.prefill(0, prompt_of(8, limits), 0), before)
+    runs.close()
