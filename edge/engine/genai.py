@@ -18,6 +18,7 @@ import numpy as np
 
 from edge.bundle import Manifest
 from edge.engine import oga
+from edge.engine import spin as spinning
 from edge.engine.base import Choice, Constraint, Ids, Limits, Row, Step
 from edge.engine.pace import Pace
 from edge.engine.sampling import Logits, Sampler, check, score
@@ -179,14 +180,13 @@ class GenaiEngine:
 
 
 def load(folder: Path, *, threads: int, spin: bool) -> oga.Model:
-    """Load the model in `folder` with `threads` intra-op threads; `spin` lets idle ones spin.
+    """Load the model in `folder` with `threads` intra-op threads.
+
+    `spin` lets idle ones wait awake for a moment.
 
     Raises `StartupError` with the runtime's own words.
     """
-    session = {
-        "intra_op_num_threads": threads,
-        "session.intra_op.allow_spinning": str(int(spin)),
-    }
+    session = {"intra_op_num_threads": threads, **spinning.entries(spin)}
     overlay = json.dumps({"model": {"decoder": {"session_options": session}}})
     try:
         return oga.Model(folder, overlay)

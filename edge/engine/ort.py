@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.engine import ort_api
+from edge.engine import spin as spinning
 from edge.engine.ort_api import OrtError
 from edge.engine.ort_port import DTYPES, Port, ports
 
@@ -46,9 +47,10 @@ class Session:
     """A loaded graph. Raises `OrtError`."""
 
     def __init__(self, model: Path, *, threads: int, spin: bool) -> None:
-        """Load `model`, with `threads` threads inside an operator; `spin` lets idle ones spin.
+        """Load `model`, with `threads` threads inside an operator.
 
-        `optional` are inputs that have a default in the graph.
+        `spin` lets idle ones wait awake for a moment. `optional` are inputs that have a default
+        in the graph.
         """
         options = ort_api.create("CreateSessionOptions")
         try:
@@ -225,8 +227,6 @@ def _configure(options: c_void_p, threads: int, spin: bool) -> None:
     ort_api.call("DisableMemPattern", options)
     ort_api.call("SetIntraOpNumThreads", options, threads)
     ort_api.call("SetInterOpNumThreads", options, 1)
-    for key, value in (
-        (b"session.intra_op.allow_spinning", b"1" if spin else b"0"),
-        (b"session.use_device_allocator_for_initializers", b"1"),
-    ):
-        ort_api.call("AddSessionConfigEntry", options, key, value)
+    entries = {**spinning.entries(spin), "session.use_device_allocator_for_initializers": "1"}
+    for key, value in entries.items():
+        ort_api.call("AddSessionConfigEntry", options, key.encode(), value.encode())
