@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from edge import cores, cpu
+from edge import cores, cpu, memory
 from edge.errors import EngineFailed
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Crew:
         self._is_affordable = is_affordable
         self._seen = threads
         self._refused = 0
+        self._has_changed = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="crew", daemon=True)
 
@@ -58,6 +59,10 @@ class Crew:
 
     def look(self) -> None:
         """Follow what is wanted, once it was seen twice: quota and period are set one by one."""
+        if self._has_changed:
+            # By now the last run on the old weights has ended.
+            memory.give_back()
+            self._has_changed = False
         wanted, seen = self._wanted(), self._seen
         self._seen = wanted
         if wanted == seen and wanted not in (self._threads, self._refused):
@@ -78,6 +83,6 @@ class Crew:
         except EngineFailed:
             _log.warning("the engine cannot follow the CPU quota", extra=facts)
             return False
-        self._threads = wanted
+        self._threads, self._has_changed = wanted, True
         _log.info("the engine follows the CPU quota", extra=facts)
         return True

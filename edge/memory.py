@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,13 @@ def limit_for_bytes(kv_bytes: int, resident_bytes: int) -> int:
     """The memory limit that leaves `kv_bytes`: the inverse of `left_bytes`."""
     needed_bytes = kv_bytes + resident_bytes
     return max(needed_bytes + _HEADROOM_LEAST_BYTES, math.ceil(needed_bytes / (1 - _HEADROOM)))
+
+
+def give_back() -> None:
+    """Return to the kernel what was freed and the C library keeps (malloc_trim(3), of glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def for_kv_bytes(appetite: Appetite, resident_bytes: int, root: Path = _ROOT) -> int:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edge import crew
+from edge import crew, memory
 from edge.crew import Crew
 from edge.errors import EngineFailed
 
@@ -86,6 +86,16 @@ def test_the_log_tells_of_a_change(caplog):
     Bench().look(1, 1)
     (record,) = caplog.records
     assert (record.message, record.wanted) == ("the engine follows the CPU quota", 1)
+
+
+def test_memory_is_given_back_once_the_old_weights_are_gone(monkeypatch):
+    calls = []
+    monkeypatch.setattr(memory, "give_back", lambda: calls.append(1))
+    bench = Bench()
+    bench.look(1, 1)
+    assert calls == []
+    bench.look(1, 1, 1)
+    assert calls == [1]
 
 
 def test_its_thread_looks_by_itself_and_ends(monkeypatch):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import memory
+from edge import cpu, memory
 from edge.memory import Appetite
 
 MIB, GIB = 1 << 20, 1 << 30
+BLOCKS, BLOCK_BYTES = 1024, 64 << 10
 
 
 @pytest.fixture
@@ -58,3 +61,24 @@ def test_the_limit_that_is_asked_for_leaves_what_was_wanted(kv_bytes, resident_b
     # Never too little, and at most a rounding too much where a tenth is kept back.
     assert spare >= 0
     assert spare <= 2 or limit_bytes <= 640 * MIB
+
+
+def test_what_was_freed_goes_back_to_the_kernel():
+    """Blocks too small for pages of their own, below one that is still in use."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    blocks = [libc.malloc(BLOCK_BYTES) for _ in range(BLOCKS)]
+    for block in blocks:
+        ctypes.memset(block, 1, BLOCK_BYTES)
+    top = libc.malloc(BLOCK_BYTES)
+    held = cpu.resident_bytes()
+    for block in blocks:
+        libc.free(ctypes.c_void_p(block))
+    memory.give_back()
+    assert held - cpu.resident_bytes() > 0.9 * BLOCKS * BLOCK_BYTES
+    libc.free(ctypes.c_void_p(top))
+
+
+def test_a_c_library_that_cannot_is_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    memory.give_back()
