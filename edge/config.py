@@ -115,10 +115,10 @@ class Settings:
     threads: int | None = _setting(
         None,
         _auto(_integer(1, 1024)),
-        "Engine threads; `auto` follows the CPU quota of the container and the affinity mask.",
+        "Engine threads; `auto` follows CPU quota, affinity and kinds of core, also while it runs.",
     )
     spin: bool = _setting(
-        True, _switch, "Let engine threads spin between operators: faster alone, worse when shared."
+        True, _switch, "Let engine threads wait awake for a few microseconds between operators."
     )
     slots: int = _setting(4, _integer(1, 256), "Sequences that are generated at the same time.")
     prefixes: int = _setting(
