@@ -36,7 +36,10 @@ def fast(cpus: frozenset[int], root: Path) -> frozenset[int]:
     intel = listed(read(root / "sys/devices/cpu_core/cpus"))
     if intel and (root / "sys/devices/cpu_atom").exists():
         return cpus & intel or cpus
-    for name, share in (("cpu_capacity", _OF_CAPACITY), ("cpufreq/cpuinfo_max_freq", _OF_FREQUENCY)):
+    for name, share in (
+        ("cpu_capacity", _OF_CAPACITY),
+        ("cpufreq/cpuinfo_max_freq", _OF_FREQUENCY),
+    ):
         rated = {cpu: _number(root / _CPUS / f"cpu{cpu}" / name) for cpu in cpus}
         if all(rated.values()) and len(set(rated.values())) > 1:
             least = share * max(rated.values())

@@ -25,12 +25,13 @@ class Crew:
         threads: int,
         rethread: Callable[[int], None],
         *,
-        wanted: Callable[[], int] = cpu.engine_threads,
+        wanted: Callable[[], int],
         is_affordable: Callable[[], bool],
     ) -> None:
         """The engine has `threads`; `rethread` gives it another number, or raises `EngineFailed`.
 
-        `is_affordable` tells whether memory has room for what that takes.
+        `wanted` tells how many it should have now, `is_affordable` whether memory has room for
+        what a change takes.
         """
         self._threads = threads
         self._rethread = rethread
@@ -65,6 +66,8 @@ class Crew:
             self._has_changed = False
         wanted, seen = self._wanted(), self._seen
         self._seen = wanted
+        if wanted != self._refused:
+            self._refused = 0
         if wanted == seen and wanted not in (self._threads, self._refused):
             self._refused = 0 if self._follow(wanted) else wanted
 

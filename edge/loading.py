@@ -187,6 +187,7 @@ def _crew(
     crew = Crew(
         threads,
         loaded.rethread or _cannot,
+        wanted=cpu.engine_threads,
         # The weights are there twice for a moment, and requests may fill the KV cache meanwhile.
         is_affordable=lambda: memory.left_bytes(full_bytes) >= weights_bytes,
     )

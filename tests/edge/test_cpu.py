@@ -161,7 +161,18 @@ def test_engine_threads_are_bounded_by_the_cores_that_are_worth_one(
 
 @pytest.mark.parametrize(
     ("cores", "threads"),
-    [(0.1, 1), (0.9, 1), (1, 1), (1.25, 1), (1.49, 1), (1.5, 2), (1.8, 2), (2, 2), (3.9, 4), (64, 64)],
+    [
+        (0.1, 1),
+        (0.9, 1),
+        (1, 1),
+        (1.25, 1),
+        (1.49, 1),
+        (1.5, 2),
+        (1.8, 2),
+        (2, 2),
+        (3.9, 4),
+        (64, 64),
+    ],
 )
 def test_threads_are_the_nearest_number_of_the_quota(cores, threads):
     assert cpu.threads(cores) == threads

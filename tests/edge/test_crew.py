@@ -71,7 +71,7 @@ def test_what_was_refused_is_tried_again_after_another_change():
     bench.look(1, 1)
     bench.is_affordable = True
     assert bench.look(1, 1) == []
-    assert bench.look(3, 3, 1, 1) == [3, 1]
+    assert bench.look(2, 1, 1) == [1]
 
 
 def test_an_engine_that_fails_to_follow_keeps_its_number(caplog):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edge import cores, cpu, loading
+from edge import cores, cpu, crew, loading
 from edge.bundle import Defaults
 from edge.config import Settings
 from edge.engine.base import Limits
@@ -69,6 +69,78 @@ def test_threads_follow_the_quota(monkeypatch):
     monkeypatch.setattr(cores, "single", lambda cpus, _: cpus)
     assert loading.engine_threads(Settings()) == 4
     assert loading.engine_threads(Settings(threads=1)) == 1
+
+
+class Followed:
+    """An engine whose threads can be changed, on a machine whose quota can be."""
+
+    def __init__(self, monkeypatch):
+        self.wanted = 2
+        self.given = []
+        self.looks = 0
+        monkeypatch.setattr(crew, "INTERVAL_S", 0.005)
+        monkeypatch.setattr(cpu, "engine_threads", self.look)
+
+    def look(self, *_):
+        self.looks += 1
+        return self.wanted
+
+    def start(self, rethread, **settings):
+        metrics = Metrics("m")
+        engine = EchoEngine(context_length=1000, kv_bytes_per_token=1 << 20)
+        loaded = Loaded(engine, ByteTokenizer(), rethread=rethread)
+        backend = loading.start(lambda: loaded, Defaults(), Settings(slots=1, **settings), metrics)
+        return backend, metrics
+
+    def wait(self, looks=6):
+        until = self.looks + looks
+        deadline = time.monotonic() + 10
+        while self.looks < until and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def followed(monkeypatch):
+    return Followed(monkeypatch)
+
+
+def test_a_quota_that_changes_is_followed(followed, memory):
+    memory(64 * GIB, GIB)
+    backend, metrics = followed.start(followed.given.append)
+    assert value(metrics, "edge_engine_threads") == 2
+    followed.wanted = 1
+    followed.wait()
+    assert followed.given == [1]
+    assert value(metrics, "edge_engine_threads") == 1
+    backend.stop(5)
+
+
+def test_it_is_not_where_the_cache_and_the_weights_twice_would_not_fit(
+    followed, monkeypatch, caplog
+):
+    resident = iter([GIB])  # before the load; then with the weights
+    monkeypatch.setattr(cpu, "memory_limit_bytes", lambda *_: 5 * GIB)
+    monkeypatch.setattr(cpu, "resident_bytes", lambda: next(resident, 3 * GIB))
+    backend, metrics = followed.start(followed.given.append)
+    followed.wanted = 1
+    followed.wait()
+    assert followed.given == []
+    assert value(metrics, "edge_engine_threads") == 2
+    assert "no memory to follow the CPU quota: restart to do so" in caplog.messages
+    backend.stop(5)
+
+
+@pytest.mark.parametrize("kind", ["set", "fixed"])
+def test_threads_that_are_set_or_cannot_change_stay(followed, memory, kind):
+    memory(64 * GIB, GIB)
+    settings = {"threads": 2} if kind == "set" else {}
+    backend, metrics = followed.start(followed.given.append if settings else None, **settings)
+    before = followed.looks
+    followed.wanted = 1
+    time.sleep(0.1)
+    assert (followed.given, followed.looks) == ([], before)
+    assert value(metrics, "edge_engine_threads") == 2
+    backend.stop(5)
 
 
 def test_the_cache_is_bounded_by_what_the_slots_can_use(memory):

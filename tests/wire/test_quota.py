@@ -14,52 +14,63 @@ from edge import cpu
 
 from .traffic import eventually, figure, post
 
-GROUPS = {"v1": Path("/sys/fs/cgroup/cpu"), "v2": Path("/sys/fs/cgroup")}
-PATIENCE_S = 60.0
+TOPS = (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup"))  # v1, v2
 PERIOD_US = 100_000
 IDLE_S = 5.0
 QUESTION = "What is the capital of Spain?"
 
 
-class Group:
-    """A cgroup of our own below the topmost one."""
+class Quota:
+    """A cgroup of our own below the topmost one. Raises `OSError` where we may not make one."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    steps = (1, 2, 1.5)
 
-    def take(self, pids):
+    def __init__(self) -> None:
+        top = next((top for top in TOPS if (top / "cgroup.procs").exists()), TOPS[1])
+        self.folder = top / f"phial-test-{os.getpid()}"
+        self.folder.mkdir()
+        if not any((self.folder / name).exists() for name in ("cpu.max", "cpu.cfs_quota_us")):
+            self.folder.rmdir()
+            raise OSError("the controller is not there")
+
+    def limit(self, pids, cores):
         for pid in pids:
             (self.folder / "cgroup.procs").write_text(str(pid))
-
-    def allow(self, cores):
         if (self.folder / "cpu.max").exists():
             (self.folder / "cpu.max").write_text(f"{int(cores * PERIOD_US)} {PERIOD_US}")
         else:
             (self.folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
             (self.folder / "cpu.cfs_quota_us").write_text(str(int(cores * PERIOD_US)))
 
+    def close(self):
+        eventually(lambda: not (self.folder / "cgroup.procs").read_text())
+        self.folder.rmdir()
 
-@pytest.fixture
-def group(serve):
-    """Skips where this user may not make cgroups, or the kernel has no quota."""
-    made = None
-    for top in GROUPS.values():
-        folder = top / f"phial-test-{os.getpid()}"
-        try:
-            folder.mkdir()
-        except OSError:
-            continue
-        if (folder / "cpu.max").exists() or (folder / "cpu.cfs_quota_us").exists():
-            made = folder
-            break
-        folder.rmdir()
-    if made is None:
-        pytest.skip("needs the right to make a cgroup with a CPU quota")
-    yield Group(made)
-    deadline = time.monotonic() + PATIENCE_S
-    while (made / "cgroup.procs").read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    made.rmdir()
+
+class Mask:
+    """The CPUs that every thread of a process may use."""
+
+    steps = (1, 2, 1)
+
+    def limit(self, pids, cores):
+        cpus = sorted(os.sched_getaffinity(0))[:cores]
+        for pid in pids:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(thread), cpus)
+
+    def close(self):
+        """Nothing is left behind."""
+
+
+@pytest.fixture(params=[Quota, Mask])
+def allowance(request):
+    """A way to limit processes; a mask where cgroups are not ours to make."""
+    try:
+        made = request.param()
+    except OSError:
+        made = Mask()
+    yield made
+    made.close()
 
 
 def processes(served):
@@ -91,10 +102,9 @@ def answer(served):
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
-def test_threads_follow_the_quota_without_a_restart(serve, model_bundle, group):
+def test_threads_follow_without_a_restart(serve, model_bundle, allowance):
     served = serve("--bundle", str(model_bundle))
     most = figure(served, "edge_engine_threads")
-    group.take(processes(served))
     expected = [answer(served) for _ in range(2)][1]  # the second time from cached prefixes
     found, is_over = [], threading.Event()
 
@@ -105,8 +115,8 @@ def test_threads_follow_the_quota_without_a_restart(serve, model_bundle, group):
     asker = threading.Thread(target=ask)
     asker.start()
     try:
-        for cores in (1, 2, 1.5):
-            group.allow(cores)
+        for cores in allowance.steps:
+            allowance.limit(processes(served), cores)
             eventually(lambda: figure(served, "edge_cpu_quota_cores") == cores)  # noqa: B023
             threads = min(cpu.threads(cores), most)
             eventually(lambda: figure(served, "edge_engine_threads") == threads)  # noqa: B023
@@ -119,11 +129,10 @@ def test_threads_follow_the_quota_without_a_restart(serve, model_bundle, group):
 
 
 @pytest.mark.parametrize("settings", [{"threads": 2}, {"engine": "genai"}], ids=str)
-def test_where_threads_are_set_or_fixed_they_stay(serve, model_bundle, group, settings):
+def test_where_threads_are_set_or_fixed_they_stay(serve, model_bundle, allowance, settings):
     served = serve("--bundle", str(model_bundle), **settings)
     threads = figure(served, "edge_engine_threads")
-    group.take(processes(served))
-    group.allow(1)
+    allowance.limit(processes(served), 1)
     eventually(lambda: figure(served, "edge_cpu_quota_cores") == 1)
     time.sleep(5)  # two looks and a margin
     assert figure(served, "edge_engine_threads") == threads

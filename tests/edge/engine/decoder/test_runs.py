@@ -304,9 +304,7 @@ def test_a_chunk_that_was_cut_can_be_fed_again(runs, reference, limits, long_pro
 
 
 @pytest.mark.parametrize("chunk", [7, 512])
-def test_a_row_goes_on_with_other_threads_as_if_nothing_had_changed(
-    runs, reference, limits, chunk
-):
+def test_a_row_goes_on_with_other_threads_as_if_nothing_had_changed(runs, reference, limits, chunk):
     """The graph is loaded anew; what the rows have seen lies in the arena."""
     prompt = prompt_of(60, limits)
     said = [int(token) for token in prompt_of(9, limits, seed=1)]
