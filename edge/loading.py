@@ -183,13 +183,14 @@ def _crew(
     loaded: Loaded, settings: Settings, threads: int, weights_bytes: int, kv_limit_bytes: int
 ) -> Crew:
     """The engine's threads; kept to the quota where the engine can and no setting stands."""
-    full_bytes = cpu.resident_bytes() + kv_limit_bytes
+    # The weights are there twice for a moment, and requests fill KV cache meanwhile: never more
+    # than half as much, since what loads the weights faster also reads prompts faster.
+    needed_bytes = weights_bytes + min(kv_limit_bytes, weights_bytes // 2)
     crew = Crew(
         threads,
         loaded.rethread or _cannot,
         wanted=cpu.engine_threads,
-        # The weights are there twice for a moment, and requests may fill the KV cache meanwhile.
-        is_affordable=lambda: memory.left_bytes(full_bytes) >= weights_bytes,
+        is_affordable=lambda: memory.left_bytes(cpu.resident_bytes()) >= needed_bytes,
     )
     if loaded.rethread and settings.threads is None:
         crew.start()
