@@ -1,9 +1,9 @@
 """Weights as the codes of int4 and int8 blocks, and back.
 
 Symmetric rounding to nearest, as onnxruntime's own quantizer does it: of each block, the entry of
-largest magnitude becomes the lowest code. Layout of MatMulNBits in onnxruntime's
-docs/ContribOperators.md: a code has its zero in the middle of its range unless zero points say
-otherwise, and two int4 codes share a byte, the first in its low half.
+largest magnitude becomes the lowest code (of two such entries the negative one). Layout of
+MatMulNBits in onnxruntime's docs/ContribOperators.md: a code has its zero in the middle of its
+range unless zero points say otherwise; two int4 codes share a byte, the first in its low half.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def quantize(weight: Matrix, block_size: int, bits: int) -> tuple[Codes, Matrix]
     padded = np.zeros((rows, blocks * block_size), dtype=np.float32)
     padded[:, :columns] = weight
     cut = padded.reshape(rows, blocks, block_size)
-    peak = np.take_along_axis(cut, np.abs(cut).argmax(axis=2)[..., None], axis=2)
+    high, low = cut.max(axis=2, keepdims=True), cut.min(axis=2, keepdims=True)
+    peak = np.where(high > -low, high, low)
     middle = 1 << (bits - 1)
     scale = peak / -np.float32(middle)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)

@@ -1,6 +1,6 @@
 """One model on the appliance's own engine, in a process of its own: measured from outside.
 
-    python -m build.optimize.subject FOLDER < {"threads": 2, "kv_bytes_per_token": 4096, ...}
+    python -m build.optimize.subject FOLDER EMPTY_FOLDER < TASKS
 
 The first line of standard input says how to load it. Each later line is a task and each line of
 standard output its answer; the first answer says which engine the model got. It is the one module
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,14 +31,13 @@ _SCORED = Sampling(temperature=0, logprobs=1)
 
 def main() -> int:
     """Load the model that the command line names and do tasks until there are no more."""
-    folder, terms = Path(sys.argv[1]), json.loads(sys.stdin.readline())
+    folder, place, terms = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.stdin.readline())
     try:
-        with tempfile.TemporaryDirectory(prefix="phial-subject-") as place:
-            loaded = load(folder, terms, Path(place))
-            say({"engine": loaded.name, "reason": loaded.reason})
-            for line in sys.stdin:
-                task = json.loads(line)
-                say(TASKS[task.pop("task")](loaded, **task))
+        loaded = load(folder, terms, place)
+        say({"engine": loaded.name, "reason": loaded.reason})
+        for line in sys.stdin:
+            task = json.loads(line)
+            say(TASKS[task.pop("task")](loaded, **task))
     except EdgeError as error:
         say({"problem": str(error)})
         return 1
@@ -59,7 +57,8 @@ def load(folder: Path, terms: Mapping[str, Any], place: Path) -> loading.Loaded:
         eos_ids=tuple(terms["eos_ids"]),
         kv_bytes_per_token=terms["kv_bytes_per_token"],
     )
-    settings = Settings(threads=terms["threads"] or None, slots=1)
+    # Threads that spin would fight with what else runs here, the other model's among it.
+    settings = Settings(threads=terms["threads"] or None, spin=False, slots=1)
     return loading.onnx_loader(Bundle(place, manifest, ""), settings)()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,19 +83,21 @@ def started(folder: Path, name: str, threads: int) -> Iterator[Subject]:
     Raises `InvalidModel` for a folder that is none, `BuildFailed` where the runtime fails.
     """
     terms = {"threads": threads, **_terms(folder)}
-    command = [sys.executable, "-m", "build.optimize.subject", str(folder.resolve())]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=_ROOT,
-    ) as process:
+    with tempfile.TemporaryDirectory(prefix="phial-subject-") as place:
+        command = [sys.executable, "-m", "build.optimize.subject", str(folder.resolve()), place]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=_ROOT,
+        )
         try:
             yield Subject(process, name, terms)
         finally:
-            process.terminate()
+            process.kill()  # it may be in the middle of a run, and leaves nothing to tidy
+            process.communicate()
 
 
 def _terms(folder: Path) -> dict[str, Any]:
