@@ -47,7 +47,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the model").add_argument
     add("--name", default="", help="the name it is served under (default: its registered name)")
     add("--artifact", default="", metavar="KEY", help="which artifact, where there are several")
-    add("--context-length", type=_whole(2, _MOST), metavar="TOKENS", help="serve a shorter context")
+    add("--context-length", type=whole(2, _MOST), metavar="TOKENS", help="serve a shorter context")
     add("--prompt-format", choices=get_args(PromptFormat), help="how a bare prompt is wrapped")
     add("--system-prompt", action="append", default=[], metavar="TEXT", help="one in frequent use")
     add("--skip-trial", action="store_true", help="do not load the model and generate a token")
@@ -56,12 +56,12 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 def add_generation_flags(parser: argparse.ArgumentParser) -> None:
     """Flags for the settings used where a request names none."""
     add = parser.add_argument_group("generation defaults").add_argument
-    add("--max-tokens", type=_whole(1, _MOST), metavar="N")
-    add("--temperature", type=_real(0, 2), metavar="T", help="0 is greedy")
-    add("--top-p", type=_real(0, 1), metavar="P")
-    add("--top-k", type=_whole(0, _MOST), metavar="K", help="0 is off")
-    add("--repetition-penalty", type=_real(0.01, 10), metavar="R", help="1 is off")
-    add("--seed", type=_whole(-_MOST, _MOST), metavar="N")
+    add("--max-tokens", type=whole(1, _MOST), metavar="N")
+    add("--temperature", type=real(0, 2), metavar="T", help="0 is greedy")
+    add("--top-p", type=real(0, 1), metavar="P")
+    add("--top-k", type=whole(0, _MOST), metavar="K", help="0 is off")
+    add("--repetition-penalty", type=real(0.01, 10), metavar="R", help="1 is off")
+    add("--seed", type=whole(-_MOST, _MOST), metavar="N")
     add("--stop", action="append", metavar="TEXT", help="may be repeated")
 
 
@@ -71,9 +71,7 @@ def add_store_flags(parser: argparse.ArgumentParser) -> None:
     add("--tracking-uri", default="", metavar="URI", help="instead of MLFLOW_TRACKING_URI")
     add("--registry-uri", default="", metavar="URI", help="instead of MLFLOW_REGISTRY_URI")
     patience = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or "30"
-    add(
-        "--timeout", type=_whole(1, 3600), default=patience, metavar="SECONDS", help="for an answer"
-    )
+    add("--timeout", type=whole(1, 3600), default=patience, metavar="SECONDS", help="for an answer")
 
 
 def add_build_flags(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +126,9 @@ def folder(text: str) -> Path:
     return path
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number from `least` to `most`."""
+
     def parse(text: str) -> int:
         value = int(text) if text.strip().lstrip("+-").isdecimal() else None
         if value is None or not least <= value <= most:
@@ -138,7 +138,9 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _real(least: float, most: float) -> Callable[[str], float]:
+def real(least: float, most: float) -> Callable[[str], float]:
+    """The type of a flag that takes a number from `least` to `most`."""
+
     def parse(text: str) -> float:
         try:
             value = float(text)

@@ -39,11 +39,9 @@ def choose(model: Path) -> None:
 
 
 def _open(graph: GraphProto) -> None:
-    gather, unsqueeze = _pruning(graph)
+    gather = _pruning(graph)
     gather.input[1] = INPUT
-    unsqueeze.op_type = "Reshape"
-    unsqueeze.input[1] = _SHAPE
-    stale = {gather.output[0], unsqueeze.output[0]}
+    stale = {gather.output[0], _put_each_in_a_row(graph, gather)}
     kept = [value for value in graph.value_info if value.name not in stale]
     graph.ClearField("value_info")
     graph.value_info.extend(kept)
@@ -52,18 +50,34 @@ def _open(graph: GraphProto) -> None:
         graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
 
 
-def _pruning(graph: GraphProto) -> tuple[NodeProto, NodeProto]:
-    """The nodes that take the last token's state, (rows, tokens, hidden) to (rows, 1, hidden)."""
+def _put_each_in_a_row(graph: GraphProto, gather: NodeProto) -> str:
+    """Reshape what `gather` takes, (rows, positions, hidden); returns the name of the result.
+
+    A gathering of one index has a node behind it that restores the dimension: it is that node.
+    """
+    readers = [node for node in graph.node if gather.output[0] in node.input]
+    if [node.op_type for node in readers] == ["Unsqueeze"]:
+        readers[0].op_type = "Reshape"
+        readers[0].input[1] = _SHAPE
+        return str(readers[0].output[0])
+    result = f"{gather.output[0]}/each"
+    for node in readers:
+        node.input[:] = [result if name == gather.output[0] else name for name in node.input]
+    reshape = helper.make_node("Reshape", [gather.output[0], _SHAPE], [result], name=result)
+    graph.node.insert(list(graph.node).index(gather) + 1, reshape)
+    return result
+
+
+def _pruning(graph: GraphProto) -> NodeProto:
+    """The node that takes the last token's state out of (rows, tokens, hidden)."""
     constants = _constants(graph)
-    makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
-        gather = makers.get(node.input[0]) if node.op_type == "Unsqueeze" else None
-        if gather is None or gather.op_type != "Gather":
+        if node.op_type != "Gather":
             continue
-        index, axes = constants.get(gather.input[1]), constants.get(node.input[1])
-        axis = next((item.i for item in gather.attribute if item.name == "axis"), 0)
-        if axis == 1 and index is not None and index.shape == () and index == -1 and axes == [1]:
-            return gather, node
+        index = constants.get(node.input[1])
+        axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
+        if axis == 1 and index is not None and index.tolist() in (-1, [-1]):
+            return node
     raise NotPruned("the graph has no pruned LM head")
 
 

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from os import environ
 from pathlib import Path
 
-from build import positions, telemetry
+from build import positions
+from build.optimize.exporter import SURROUNDINGS
+
+__all__ = ["SURROUNDINGS", "TUNED_OPTIONS", "ExportFailed", "export"]
 
 TUNED_OPTIONS: Mapping[str, str] = {
     "block_size": "128",
@@ -18,15 +21,6 @@ TUNED_OPTIONS: Mapping[str, str] = {
     "prune_lm_head": "true",
 }
 """int4 blocks of 128 weights, quantized embeddings, logits of the last position only."""
-
-SURROUNDINGS = {
-    "PYTHONHASHSEED": "0",
-    # The builder would stamp the graph with the revision of the checkout that holds .venv.
-    "GIT_DIR": "/nonexistent",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    **telemetry.SILENCE,
-}
 
 
 class ExportFailed(Exception):

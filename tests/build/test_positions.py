@@ -106,6 +106,27 @@ def test_a_graph_with_every_logit_is_refused_and_left_alone(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_a_head_that_the_factory_pruned_is_opened_too(opened, tmp_path):
+    """It is gathered by a list of one index, with nothing behind it to restore a dimension."""
+    model = onnx.load(opened / "model.onnx", load_external_data=False)
+    graph = model.graph
+    (reshape,) = [node for node in graph.node if "prune/Unsqueeze" in node.name]
+    (gather,) = [node for node in graph.node if "prune/Gather" in node.name]
+    for node in graph.node:
+        node.input[:] = [
+            gather.output[0] if name == reshape.output[0] else name for name in node.input
+        ]
+    graph.node.remove(reshape)
+    (index,) = [tensor for tensor in graph.initializer if tensor.name == positions.INPUT]
+    index.name = gather.input[1] = "last"
+    graph.input.pop()
+    onnx.save(model, opened / "model.onnx")
+    before = logits(opened)
+    positions.choose(opened / "model.onnx")
+    assert np.allclose(logits(opened), before, atol=1e-5)
+    assert logits(opened, [-3, -1]).shape[0] == 2
+
+
 def test_such_a_model_is_sealed_like_any_other(opened, tmp_path):
     """The factory's checks take the input for what it is, one that nobody has to give."""
     config = genai_config.read(opened, findings := Findings())

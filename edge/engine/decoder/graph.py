@@ -23,6 +23,8 @@ _ATTENTION = "GroupQueryAttention"
 # Exports that switch between two sets of rotary caches, or hold another state, branch or loop.
 _CONTROL = ("If", "Loop", "Scan")
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
+# Of the cache: int8 comes with scales that are in the graph.
+_CACHES = (*_FLOATS, np.dtype(np.int8))
 _IDS = (np.dtype(np.int64),)
 # Both are on where genai_config.json leaves them out.
 _SLIDES = ("slide_key_value_cache", "slide_inputs")
@@ -99,7 +101,7 @@ def shape(graph: Graph, inputs: Iterable[Port], outputs: Iterable[Port], context
         if name in fed:
             _check(fed[name], _IDS, None, None)
     for name in graph.past():
-        _check(fed[name], _FLOATS, None, graph.kv_heads, None, graph.head_size)
+        _check(fed[name], _CACHES, None, graph.kv_heads, None, graph.head_size)
     _check(given[graph.names.logits], _FLOATS, None, 1, graph.vocab_size)
     dtypes = {fed[name].dtype or np.dtype(np.float32) for name in graph.past()}
     if len(dtypes) > 1:

@@ -15,6 +15,7 @@ import onnx
 import pytest
 
 from build import positions
+from build.optimize import retune, source, variant
 from edge.engine.decoder.engine import DecoderEngine
 from tests.edge.engine.decoder import driving
 
@@ -104,3 +105,12 @@ def opened(tmp_path_factory) -> Callable[[Path], Path]:
 def verifying_model(exact_model: Path, opened: Callable[[Path], Path]) -> Path:
     """The model in the box with float activations, which gives the logits it is asked for."""
     return opened(exact_model)
+
+
+@pytest.fixture(scope="session")
+def quarter_model(exact_model: Path, tmp_path_factory) -> Path:
+    """The model in the box with float activations and a KV cache in int8."""
+    folder = tmp_path_factory.mktemp("models") / "quarter"
+    config = source.read_config(exact_model)
+    retune.write(exact_model, config, variant.parse("kv8"), tuple(range(20, 84)), folder)
+    return folder

@@ -179,7 +179,7 @@ def positions(dtype, *shape):
         (lambda p: (*p, Port("past.0.conv", np.dtype(np.float32), (1,))), "asks for past.0.conv"),
         (lambda p: without(p, "attention_mask"), "has no input attention_mask"),
         (lambda p: without(p, PAST), f"has no input {PAST}"),
-        (lambda p: changed(p, PAST, dtype=np.dtype(np.int8)), f"{PAST} is int8 ['batch_size'"),
+        (lambda p: changed(p, PAST, dtype=np.dtype(np.uint8)), f"{PAST} is uint8 ['batch_size'"),
         (lambda p: changed(p, PAST, dtype=None), f"{PAST} is of an unknown type"),
         (lambda p: changed(p, PAST, dtype=np.dtype(np.float16)), "several types: float16, float32"),
         (lambda p: changed(p, PAST, shape=("b", 8, "s", 64)), "'s', 64], expected float32 or"),

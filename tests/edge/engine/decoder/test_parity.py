@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +115,16 @@ def test_any_schedule_on_half_precision(paired, exports):
     tally = parity(paired(exports / "half"), examples=40)
     assert tally.worst <= HALF
     assert tally.ties <= 2 + tally.tokens // 100
+
+
+def test_any_schedule_on_an_int8_cache(paired, quarter_model):
+    """With prefixes, which move and are copied like any other."""
+    pair = paired(quarter_model, prefixes=3)
+    assert pair.engine._runs._arena.shape.dtype == np.int8
+    tally = parity(pair, examples=40)
+    assert tally.cached > 500
+    assert tally.worst <= EIGHT_BITS
+    assert tally.ties <= tally.tokens // 20
 
 
 @pytest.mark.torch

@@ -1,0 +1,121 @@
+"""One model on the appliance's own engine, in a process of its own: measured from outside.
+
+    python -m build.optimize.subject FOLDER EMPTY_FOLDER < TASKS
+
+The first line of standard input says how to load it. Each later line is a task and each line of
+standard output its answer; the first answer says which engine the model got. It is the one module
+of the factory that loads what serves: what is measured is what the appliance will do.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge import loading
+from edge.bundle import MODEL_FOLDER, Bundle, Defaults, Manifest, Signature
+from edge.config import Settings
+from edge.engine.base import Choice, Step
+from edge.errors import EdgeError
+from edge.generation import Sampling
+
+_GREEDY = Sampling(temperature=0)
+_SCORED = Sampling(temperature=0, logprobs=1)
+
+
+def main() -> int:
+    """Load the model that the command line names and do tasks until there are no more."""
+    folder, place, terms = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.stdin.readline())
+    try:
+        loaded = load(folder, terms, place)
+        say({"engine": loaded.name, "reason": loaded.reason})
+        for line in sys.stdin:
+            task = json.loads(line)
+            say(TASKS[task.pop("task")](loaded, **task))
+    except EdgeError as error:
+        say({"problem": str(error)})
+        return 1
+    return 0
+
+
+def load(folder: Path, terms: Mapping[str, Any], place: Path) -> loading.Loaded:
+    """The model on the engine that the appliance would choose; `place` is an empty folder."""
+    (place / MODEL_FOLDER).symlink_to(folder.resolve())
+    manifest = Manifest(
+        name="subject",
+        flavor="onnx",
+        files=(),
+        signature=Signature("prompt"),
+        generation=Defaults(),
+        context_length=terms["context_length"],
+        eos_ids=tuple(terms["eos_ids"]),
+        kv_bytes_per_token=terms["kv_bytes_per_token"],
+    )
+    # Threads that spin would fight with what else runs here, the other model's among it.
+    settings = Settings(threads=terms["threads"] or None, spin=False, slots=1)
+    return loading.onnx_loader(Bundle(place, manifest, ""), settings)()
+
+
+def encode(loaded: loading.Loaded, text: str) -> dict[str, Any]:
+    """The token ids of `text`; special tokens count as such."""
+    return {"ids": [int(token) for token in loaded.tokenizer.encode(text)]}
+
+
+def speed(loaded: loading.Loaded, ids: list[int], new_tokens: int) -> dict[str, Any]:
+    """Seconds until the first token after the prompt `ids`, and for `new_tokens` more."""
+    engine = loaded.engine
+    row = engine.open(np.array(ids, dtype=np.int32), new_tokens + 1, _GREEDY)
+    try:
+        began = time.perf_counter()
+        while _checked(engine.advance([row])[0]).choice is None:
+            pass
+        first = time.perf_counter()
+        for _ in range(new_tokens):
+            _checked(engine.advance([row])[0])
+        return {"prefill_s": first - began, "decode_s": time.perf_counter() - first}
+    finally:
+        engine.close(row)
+
+
+def score(loaded: loading.Loaded, ids: list[int]) -> dict[str, Any]:
+    """For each of `ids` but the first: its log-probability, and the token that is likeliest."""
+    engine = loaded.engine
+    row = engine.open(np.array(ids, dtype=np.int32), 1, _SCORED, echo_logprobs=True)
+    choices: list[Choice] = []
+    try:
+        while len(choices) < len(ids):
+            choices += _checked(engine.advance([row])[0]).prompt_choices
+    finally:
+        engine.close(row)
+    return {
+        "logprobs": [choice.logprob for choice in choices[1:]],
+        "likeliest": [choice.top[0][0] for choice in choices[1:]],
+    }
+
+
+TASKS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
+    "encode": encode,
+    "speed": speed,
+    "score": score,
+}
+
+
+def say(answer: Mapping[str, Any]) -> None:
+    """One answer, at once."""
+    print(json.dumps(answer), flush=True)
+
+
+def _checked(step: Step) -> Step:
+    if step.error is not None:
+        raise step.error
+    return step
+
+
+if __name__ == "__main__":
+    sys.exit(main())
