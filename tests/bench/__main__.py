@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from tests.bench.sides import NotStarted
 from tests.bench.subject import NoSubject, Subject
 from tests.bench.workload import Bench, Plan
 
-FAILED = 1
+FAILED, TERMINATED = 1, 143
 FAILURES = (
     *(NoSubject, NoGraph, NoPeer, NotStarted, BadAnswer, TooFast),
     *(StartupError, NoImage, NoContainer, ExportFailed),
@@ -210,4 +211,5 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # what was started ends with us
     sys.exit(main())
