@@ -11,8 +11,10 @@ import onnx
 
 from build import genai_config, weights
 from build.findings import Findings
+from build.genai_config import GenaiConfig
 
 MULTIPLIERS = (*weights.MULTIPLIERS, "QMoE")
+HALF_BYTES = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 KV_DIMENSIONS = 4  # batch, heads, tokens, head size
 
 
@@ -44,20 +46,26 @@ def read(folder: Path) -> Needs:
     used = {name for node in graph.node if node.op_type in MULTIPLIERS for name in node.input}
     return Needs(
         read_bytes_per_token=sum(sizes[name] for name in used if name in sizes),
-        kv_bytes_per_token=sum(map(_kv_bytes, graph.input)),
+        kv_bytes_per_token=sum(_kv_bytes(port, config) for port in graph.input),
         stored_bytes=sum(sizes.values()),
     )
 
 
-def _kv_bytes(port: onnx.ValueInfoProto) -> int:
-    """Bytes that one token adds to the cache `port`, 0 for another input."""
+def _kv_bytes(port: onnx.ValueInfoProto, config: GenaiConfig) -> int:
+    """Bytes that one token adds to the cache `port`, 0 for another input.
+
+    Where the graph leaves a dimension open, the configuration has it.
+    """
     kind = port.type.tensor_type
     if len(kind.shape.dim) != KV_DIMENSIONS:
         return 0
-    heads, head_size = kind.shape.dim[1].dim_value, kind.shape.dim[3].dim_value
+    heads = kind.shape.dim[1].dim_value or config.kv_heads
+    head_size = kind.shape.dim[3].dim_value or config.head_size
     return _size_bytes(kind.elem_type, (heads, head_size))
 
 
 def _size_bytes(data_type: int, dims: Sequence[int]) -> int:
-    itemsize = onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize
-    return int(prod(dims)) * itemsize
+    elements = int(prod(dims))
+    if data_type in HALF_BYTES:
+        return (elements + 1) // 2
+    return elements * int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize)

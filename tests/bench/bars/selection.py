@@ -40,7 +40,6 @@ def chosen(text: str) -> tuple[str, ...]:
     asked = {name.strip() for name in text.split(",") if name.strip()}
     unknown = sorted(asked - {*BARS, "all"})
     if unknown or not asked:
-        raise ValueError(
-            f"{', '.join(unknown) or text!r}, expected all or some of {', '.join(BARS)}"
-        )
+        wrong = ", ".join(unknown) or repr(text)
+        raise ValueError(f"{wrong}, expected all or some of {', '.join(BARS)}")
     return tuple(name for name in BARS if name in asked or "all" in asked)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any, Protocol
 
+from tests.bench.bare import Timing
 from tests.bench.client import BadAnswer, Stream
 from tests.bench.pairs import rate_together
 from tests.bench.sides import Bare, Served
@@ -67,12 +68,17 @@ class Loop:
 
     name: str
     bare: Bare
+    is_endless: bool = False
 
     def decode(self, prompts: list[Prompt], new_tokens: int) -> float:
         """As one static batch."""
-        task = {"prompts": prompts, "new_tokens": new_tokens, "is_endless": False}
-        return batch_rate(self.bare.run(task), len(prompts), new_tokens)
+        return batch_rate(self._run(prompts, new_tokens), len(prompts), new_tokens)
 
     def first_s(self, prompt: Prompt) -> float:
         """The making of the generator included."""
-        return self.bare.run({"prompts": [prompt], "new_tokens": 1, "is_endless": False})["first_s"]
+        return self._run([prompt], 1)["first_s"]
+
+    def _run(self, prompts: list[Prompt], new_tokens: int) -> Timing:
+        return self.bare.run(
+            {"prompts": prompts, "new_tokens": new_tokens, "is_endless": self.is_endless}
+        )

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from tests.bench.bars.side import Loop, Prompt, Server
 from tests.bench.peer import server
 from tests.bench.sides import Served
 from tests.bench.subject import Subject
+from tests.bench.workload import SUPPRESSED
 
 PHIAL, LOOP, STOCK_LOOP = "Phial", "OGA's loop", "OGA's loop, stock export"
 SEED = 23
@@ -36,9 +38,21 @@ class Stage:
     """Sides by need; use it as a context manager."""
 
     def __init__(
-        self, plan: Plan, subject: Subject, stock: Path | None, peer: Peer | None, scratch: Path
+        self,
+        plan: Plan,
+        subject: Subject,
+        stock: Path | None,
+        peer: Peer | None,
+        scratch: Path,
+        *,
+        is_endless: bool = False,
     ) -> None:
-        """`stock` is the folder of the stock export, None where there is none to compare with."""
+        """`stock` is the folder of the stock export, None where there is none to compare with.
+
+        With `is_endless` the tokens that end an answer are suppressed; models with random weights
+        need it not.
+        """
+        self._is_endless = is_endless
         self.plan, self.subject, self.scratch = plan, subject, scratch
         self._stock, self._peer = stock, peer
         self._random = np.random.default_rng(SEED)
@@ -95,7 +109,9 @@ class Stage:
         inside = command if group is None else group.inside(command)
         with sides.listening(inside, address, sides.READY_PATH, log, variables) as served:
             self._started.append(served)
-            body = {"model": subject.name, "temperature": 0}
+            body: dict[str, Any] = {"model": subject.name, "temperature": 0}
+            if self._is_endless:
+                body["logit_bias"] = {str(token): SUPPRESSED for token in subject.eos_ids}
             yield Server(name, served, body)
 
     def prompts(self, count: int, tokens: int) -> list[Prompt]:
@@ -116,7 +132,7 @@ class Stage:
         log = self.scratch / f"{name.replace(' ', '-')}.log"
         bare = self._stack.enter_context(sides.bare(folder, self.plan.threads, log))
         self._loops.append(bare.process.pid)
-        return Loop(name, bare)
+        return Loop(name, bare, self._is_endless)
 
     def _start_peer(self, peer: Peer, flash: str) -> Server:
         plan = self.plan
