@@ -20,7 +20,7 @@ PLAN = Plan(
     threads=1,
     clients=2,
     depths=(8, 16),
-    new_tokens=32,
+    new_tokens=128,
     prefill=16,
     history=24,
     added=4,
@@ -53,7 +53,7 @@ def test_nothing_is_started_before_it_is_asked_for(demo, tmp_path):
 
 
 def test_the_plan_says_how_much_context_the_peer_needs():
-    assert PLAN.context_tokens == 16 + 32 + 64
+    assert PLAN.context_tokens == 16 + 128 + 64
     assert Plan().context_tokens == 1500 + 64
     assert Plan(depths=(2000,)).context_tokens == 2000 + 64 + 64
 
@@ -63,7 +63,7 @@ def test_all_sides_start_once_and_answer(stage):
     flash = [f"llama.cpp, flash attention {value}" for value in ("on", "off")]
     assert list(stage.peers) == flash
     for side in (stage.phial, *stage.peers.values(), stage.loop, stage.stock_loop):
-        assert side.decode(stage.prompts(1, 8), 48) > 0
+        assert side.decode(stage.prompts(1, 8), 256) > 0
         assert side.first_s(stage.prompts(1, 8)[0]) > 0
 
 
@@ -87,7 +87,7 @@ def test_every_prompt_is_another(stage):
 def test_the_cpu_time_of_sides_counts_before_and_after_they_end(stage):
     before_s = stage.own_cpu_s()
     with stage.another_phial({}) as phial:
-        phial.decode(stage.prompts(1, 8), 8)
+        phial.decode(stage.prompts(1, 8), 256)
         during_s = stage.own_cpu_s()
     assert before_s < during_s <= stage.own_cpu_s() + 0.05
 
