@@ -26,7 +26,7 @@ PLAN = Plan(
     added=4,
     arriving=32,
     running=24,
-    held=64,
+    held=1000,
     settings={"EDGE_LOG_LEVEL": "warning"},
 )
 
@@ -96,9 +96,16 @@ def test_memory_is_that_of_a_new_appliance(stage):
     found = memory.measure(stage)
     (judged,) = found.rows
     # Two processes with a Python each; the model in the box is small and so is its cache.
-    assert judged.measure.startswith("peak RSS with 2 streams of 64 tokens")
-    assert "KV 1, spare 150" in judged.bar
+    assert judged.measure.startswith("peak RSS with 2 streams of 1000 tokens")
+    assert "KV 16, spare 150" in judged.bar
     assert found.samples["peak RSS, bytes"][PHIAL][0] > 20e6
+
+
+@pytest.mark.parametrize(("late_s", "together"), [(0.0, True), (1.9, True), (2.0, False)])
+def test_streams_ran_together_where_all_had_begun_before_one_ended(late_s, together):
+    early = Stream((1.0, 2.0, 3.0), 3, "length")
+    late = Stream((1.0 + late_s, 9.0), 2, "length")
+    assert memory.ran_together([early, late]) is together
 
 
 def test_the_roofline_compares_like_with_like(stage, monkeypatch):
