@@ -1,32 +1,43 @@
-"""`scripts/bench`: the appliance against a bare onnxruntime-genai loop on the same model."""
+"""`scripts/bench`: the appliance against a bare onnxruntime-genai loop and against llama.cpp."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from build import telemetry
+from build.demo.export import ExportFailed
 from edge import config, cpu
 from edge.errors import StartupError
 from scripts.container import NoContainer
 from tests.bench import footprint, images, machine, processes, sides, subject
+from tests.bench.bars import run, selection
+from tests.bench.bars.graph import NoGraph
+from tests.bench.bars.plan import Plan as BarsPlan
+from tests.bench.bars.report import Report as BarsReport
 from tests.bench.client import BadAnswer
 from tests.bench.footprint import Footprint
 from tests.bench.images import NoImage
 from tests.bench.pairs import TooFast
+from tests.bench.peer import source
+from tests.bench.peer.source import NoPeer
 from tests.bench.report import BAR, Report
 from tests.bench.shapes import SHAPES
 from tests.bench.sides import NotStarted
 from tests.bench.subject import NoSubject, Subject
 from tests.bench.workload import Bench, Plan
 
-FAILED = 1
-FAILURES = (NoSubject, NotStarted, BadAnswer, TooFast, StartupError, NoImage, NoContainer)
+FAILED, TERMINATED = 1, 143
+FAILURES = (
+    *(NoSubject, NoGraph, NoPeer, NotStarted, BadAnswer, TooFast),
+    *(StartupError, NoImage, NoContainer, ExportFailed),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,17 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.make_model:
             print(subject.of_shape(args.shape, args.out))
             return 0
+        if args.bars or args.peer:
+            bars = _bars(args)
+            print(json.dumps(bars.json(), indent=2) if args.json else bars.markdown())
+            return 0
         with tempfile.TemporaryDirectory(prefix="phial-bench-") as scratch:
             report = measure(find(args, Path(scratch)), args, Path(scratch))
-    except (
-        NoSubject,
-        NotStarted,
-        BadAnswer,
-        TooFast,
-        StartupError,
-        NoImage,
-        NoContainer,
-    ) as failure:
+    except FAILURES as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return FAILED
     print(json.dumps(report.json(), indent=2) if args.json else report.markdown())
@@ -75,7 +82,21 @@ def parser() -> argparse.ArgumentParser:
         help="measure the image of the demo model; what follows -- goes to `build image`",
     )
     what.add_argument("--make-model", action="store_true", help="only make the model of --shape")
-    add("--peer", default="", metavar="IMAGE", help="with --image: another to hold against it")
+    add(
+        "--peer",
+        default="",
+        metavar="llama.cpp|IMAGE",
+        help="measure the bars against llama.cpp; with --image: another to hold against it",
+    )
+    add(
+        "--bars",
+        type=_bar_names,
+        default=(),
+        metavar="NAME,NAME",
+        help=f"measure these bars alone: {', '.join(selection.BARS)}",
+    )
+    add("--cache", type=Path, default=source.cache(), metavar="DIR", help="of llama.cpp")
+    add("--flash-attn", choices=("on", "off", "both"), default="both", help="of llama.cpp")
     add("--shape", choices=SHAPES, default="100m", help="of the random model (%(default)s)")
     add("--out", type=Path, metavar="DIR", help="where --make-model writes (.cache/bench/SHAPE)")
     add("--rounds", type=_count, default=plan.rounds, metavar="N", help="(%(default)s)")
@@ -131,6 +152,26 @@ def measure(what: Subject, args: argparse.Namespace, scratch: Path) -> Report:
     return Report(what, seen, plan, args.threads, settings, bench.is_endless, samples, found)
 
 
+def _bars(args: argparse.Namespace) -> BarsReport:
+    """Measure the bars that were asked for, all where none was named."""
+    if args.peer not in ("", run.PEER):
+        raise NoPeer(f"--peer is {args.peer!r}, expected {run.PEER} (or an image, with --image)")
+    if args.bundle or args.model:
+        raise NoSubject("bars are measured on the random model of --shape alone")
+    flash = ("on", "off") if args.flash_attn == "both" else (args.flash_attn,)
+    plan = BarsPlan(
+        rounds=args.rounds,
+        threads=args.threads,
+        clients=max(args.clients),
+        flash_attention=flash,
+        settings=dict(args.set),
+    )
+    peer = run.llama_cpp(args.shape, args.cache, _say) if args.peer else None
+    with tempfile.TemporaryDirectory(prefix="phial-bench-") as scratch:
+        names = args.bars or tuple(selection.BARS)
+        return run.measure(names, plan, args.shape, peer, Path(scratch), _say)
+
+
 def verdict(report: Report) -> str:
     """Whether the bar of single-stream decode is met, in a line."""
     share = report.decode_share
@@ -158,9 +199,17 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _bar_names(text: str) -> tuple[str, ...]:
+    try:
+        return selection.chosen(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _counts(text: str) -> tuple[int, ...]:
     return tuple(sorted({_count(part) for part in text.split(",")}))
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # what was started ends with us
     sys.exit(main())

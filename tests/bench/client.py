@@ -29,11 +29,15 @@ class BadAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One streamed answer. Moments are seconds since the request was sent, one an event."""
+    """One streamed answer. Moments are seconds since the request was sent, one an event.
+
+    `cached_tokens` of the prompt came from a cache, as the server says.
+    """
 
     moments: tuple[float, ...]
     tokens: int
     finish: str
+    cached_tokens: int = 0
 
     @property
     def first_s(self) -> float:
@@ -97,19 +101,21 @@ def parsed(parts: Sequence[bytes], moments: Sequence[float]) -> Stream:
         raise BadAnswer(raw[:500].decode(errors="replace") or "the server closed the connection")
     ends = list(accumulate(map(len, parts)))
     found: list[float] = []
-    tokens, finish = 0, ""
+    tokens, finish, cached = 0, "", 0
     for event in EVENT.finditer(raw):
         data = {} if event[1] == b"[DONE]" else json.loads(event[1])
         if "error" in data:
             raise BadAnswer(f"an error event: {data['error']}")
-        tokens = (data.get("usage") or {}).get("completion_tokens", tokens)
+        usage = data.get("usage") or {}
+        tokens = usage.get("completion_tokens", tokens)
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", cached)
         for choice in data.get("choices", ()):
             finish = choice["finish_reason"] or finish
             if choice["text"]:
                 found.append(moments[bisect_right(ends, event.end() - 1)])
     if not found or not tokens:
         raise BadAnswer(f"{len(found)} events with text, {tokens} tokens, expected some")
-    return Stream(tuple(found), tokens, finish)
+    return Stream(tuple(found), tokens, finish, cached)
 
 
 def _receive(connection: socket.socket) -> tuple[list[bytes], list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,16 +16,16 @@ from tests.bench.shapes import Shape
 SEED = 11
 
 
-def make(shape: Shape, folder: Path) -> None:
+def make(shape: Shape, folder: Path, options: Mapping[str, str] = export.TUNED_OPTIONS) -> None:
     """Write the onnxruntime-genai folder of a random model of `shape` to `folder`.
 
-    Raises `build.demo.export.ExportFailed`.
+    `options` are the model builder's extra ones. Raises `build.demo.export.ExportFailed`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         weights, exported = Path(scratch, "weights"), Path(scratch, "onnx")
         _write_weights(shape, weights)
-        export.export(weights, exported)
+        export.export(weights, exported, options)
         shutil.rmtree(weights)
         exported.rename(folder)
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.bench.client import Address
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60.0
+READY_PATH = "/readyz"
 _POLL_S = 0.005
 
 
@@ -44,7 +45,10 @@ class Bare:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The appliance: its arbiter's process, where it listens, and seconds until it was ready."""
+    """A server: its process, where it listens, and seconds until it was ready.
+
+    The process of the appliance is its arbiter's.
+    """
 
     process: subprocess.Popen[bytes]
     address: Address
@@ -75,34 +79,56 @@ def bare(folder: Path, threads: int, log: Path) -> Iterator[Bare]:
 @contextmanager
 def served(bundle: Path, settings: Mapping[str, str], log: Path) -> Iterator[Served]:
     """Start `python -m edge` with `settings` (EDGE_* variables). Raises `NotStarted`."""
+    command, address, variables = appliance(bundle, settings)
+    with listening(command, address, READY_PATH, log, variables) as running:
+        yield running
+
+
+def appliance(
+    bundle: Path, settings: Mapping[str, str]
+) -> tuple[list[str], Address, dict[str, str]]:
+    """How to start the appliance: its command line, a free address and the environment."""
     address = Address("127.0.0.1", free_port())
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
     here = {"EDGE_HOST": address.host, "EDGE_PORT": str(address.port)}
     command = [sys.executable, "-m", "edge", "--bundle", str(bundle)]
+    return command, address, environment({**settings, **here})
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's own environment, with `settings` in place of its EDGE_* variables."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
+    return {**inherited, **settings}
+
+
+@contextmanager
+def listening(
+    command: Sequence[str],
+    address: Address,
+    path: str,
+    log: Path,
+    variables: Mapping[str, str],
+) -> Iterator[Served]:
+    """Start a server that is ready when `path` answers 200, and end it. Raises `NotStarted`."""
     started = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**inherited, **settings, **here},
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            command, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        while not is_ready(address):
+        while not is_ready(address, path):
             if process.poll() is not None or time.perf_counter() - started > START_TIMEOUT_S:
-                raise NotStarted(f"the appliance did not start:\n{_tail(log)}")
+                raise NotStarted(f"the server did not start:\n{_tail(log)}")
             time.sleep(_POLL_S)
         yield Served(process, address, time.perf_counter() - started)
     finally:
         _stop(process)
 
 
-def is_ready(address: Address) -> bool:
-    """Whether `/readyz` answers 200."""
+def is_ready(address: Address, path: str = READY_PATH) -> bool:
+    """Whether `path` answers 200."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=5)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False

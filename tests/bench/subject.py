@@ -17,6 +17,7 @@ from tests.bench.shapes import SHAPES
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "bench"
+CONFIG = genai_config.NAME
 
 
 class NoSubject(Exception):
@@ -49,10 +50,20 @@ class Subject:
 def of_shape(shape: str, folder: Path | None = None) -> Path:
     """The folder of the random model of `shape`; it is made where it does not exist yet."""
     folder = folder or CACHE / shape / "model"
-    if not (folder / "genai_config.json").exists():
+    if not (folder / CONFIG).exists():
         from tests.bench import random_model
 
         random_model.make(SHAPES[shape], folder)
+    return folder
+
+
+def stock_of_shape(shape: str) -> Path:
+    """As `of_shape`, but exported with the model builder's own options: int4 and no more."""
+    folder = CACHE / shape / "stock"
+    if not (folder / CONFIG).exists():
+        from tests.bench import random_model
+
+        random_model.make(SHAPES[shape], folder, {})
     return folder
 
 

@@ -11,6 +11,9 @@ import pytest
 from edge import bundle
 from tests.bench import __main__ as bench
 from tests.bench import subject
+from tests.bench.bars import prompt
+from tests.bench.bars import run as run_bars
+from tests.bench.peer import source, stub
 from tests.bench.shapes import SHAPES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +91,8 @@ def test_every_quantity_is_measured_on_both_sides(model):
         ["--set", "EDGE_SLOTS"],
         ["--bundle", "a", "--model", "b"],
         ["--shape", "huge"],
+        ["--bars", "decode,huge"],
+        ["--flash-attn", "maybe"],
     ],
 )
 def test_bad_arguments_are_refused(arguments, capsys):
@@ -95,6 +100,53 @@ def test_bad_arguments_are_refused(arguments, capsys):
         bench.parser().parse_args(arguments)
     assert refused.value.code == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--peer", "vllm"], "--peer is 'vllm', expected llama.cpp"),
+        (["--bars", "decode", "--model", "m"], "bars are measured on the random model"),
+    ],
+)
+def test_what_bars_cannot_be_measured_on_is_refused(arguments, message, capsys):
+    assert bench.main(arguments) == bench.FAILED
+    assert message in capsys.readouterr().err
+
+
+def test_a_peer_that_cannot_be_had_ends_the_benchmark(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_bars.source, "PACKAGE", "no-such-package-of-phial")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    arguments = ["--peer", "llama.cpp", "--cache", str(tmp_path / "cache"), "--bars", "decode"]
+    assert bench.main(arguments) == bench.FAILED
+    assert "pip cannot download no-such-package-of-phial" in capsys.readouterr().err
+
+
+@pytest.mark.torch
+def test_bars_are_measured_against_a_peer_in_the_cache(model, tmp_path, monkeypatch, capsys):
+    """The whole way but the compilation: a stub stands where the build would have left a server."""
+    monkeypatch.setattr(subject, "CACHE", tmp_path / "models")
+    for kind in ("model", "stock"):
+        (tmp_path / "models" / "tiny").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "models" / "tiny" / kind).symlink_to(model)
+    cache = tmp_path / "cache"
+    sources = cache / source.FOLDER / "vendor" / "llama.cpp"
+    sources.mkdir(parents=True)
+    (sources / "CMakeLists.txt").touch()
+    stub.install(cache / f"llama.cpp-{source.VERSION}" / "bin" / "llama-server", ROOT)
+    bars = "decode,together,prefill,history,arrival,python,roofline"
+    arguments = ["--peer", "llama.cpp", "--shape", "tiny", "--cache", str(cache), "--json"]
+    arguments += ["--bars", bars, "--rounds", "1", "--threads", "1", "--clients", "2"]
+    monkeypatch.setattr(prompt, "UNDISTURBED_S", 0.02)
+    assert bench.main(arguments) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["bars"]) == bars.split(",")
+    found = [row for bar in report["bars"].values() for row in bar["outcome"]["rows"]]
+    assert {row["verdict"] for row in found} <= {"met", "missed", ""}
+    assert len(found) > 10
+    assert "int4 in blocks of 128" in report["model"]
+    assert source.VERSION in report["peer"]
+    assert (cache / "tiny-q4_0.gguf").is_file()
 
 
 def test_a_folder_without_a_bundle_is_named(tmp_path, capsys):

@@ -48,6 +48,13 @@ def test_an_event_without_text_counts_for_the_finish_alone():
     assert found.tokens_per_event == 1.5
 
 
+def test_what_a_prompt_found_in_a_cache_is_told():
+    usage = {"completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 7}}
+    last = chunk(f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n".encode())
+    assert parsed([HEAD + event("a"), last, chunk(b"")], [1.0, 2.0, 3.0]).cached_tokens == 7
+    assert parsed([HEAD + event("a"), ending()], [1.0, 2.0]).cached_tokens == 0
+
+
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_where_the_parts_are_cut_changes_no_count(cut):
     raw = HEAD + event("data: x\\n") + event("\n\ndata: y") + event("z", "length") + ending()
