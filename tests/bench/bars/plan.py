@@ -31,7 +31,12 @@ class Plan:
     @property
     def environment(self) -> dict[str, str]:
         """The appliance's variables."""
-        mine = {"EDGE_THREADS": str(self.threads), "EDGE_SLOTS": str(self.clients)}
+        mine = {
+            "EDGE_THREADS": str(self.threads),
+            "EDGE_SLOTS": str(self.clients),
+            # Greedy answers of random weights fall into loops, which would be drafted.
+            "EDGE_SPECULATION": "0",
+        }
         return {**mine, **self.settings}
 
     @property
