@@ -67,6 +67,7 @@ def _ticket(
         outbox=outbox,
         constraint=rules.tokenizer.constrain(guidance) if guidance else None,
         echo_logprobs=request.echo and request.sampling.logprobs is not None,
+        adapter=request.adapter,
     )
 
 

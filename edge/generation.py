@@ -84,6 +84,7 @@ class Request:
     the bundle's default (capped by the context), `stop` holds the strings that end a choice and
     are not part of its text. `echo` puts the prompt's text (and its token log-probabilities where
     `sampling.logprobs` is set) before the answer. `timeout_s` None means the appliance's limit.
+    `adapter` names one of the bundle's LoRA adapters, "" the base model.
     """
 
     operation: Operation
@@ -95,6 +96,7 @@ class Request:
     echo: bool = False
     timeout_s: float | None = None
     request_id: str = ""
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

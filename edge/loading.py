@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge import cpu, memory, system_prompts
+from edge import adapters, cpu, memory, system_prompts
 from edge.admission import Rules
 from edge.bundle import Bundle, Defaults
 from edge.config import Settings, silence_telemetry
@@ -51,6 +51,7 @@ def onnx_loader(bundle: Bundle, settings: Settings) -> Loader:
 
         tokenizer = GenaiTokenizer(bundle.model_folder, bundle.manifest.chat_template)
         if settings.engine == "genai":
+            adapters.forbid(bundle, "EDGE_ENGINE is genai")
             return Loaded(_genai(bundle, settings), tokenizer, "genai", "EDGE_ENGINE says so")
         return _loaded(bundle, settings, tokenizer)
 
@@ -68,6 +69,7 @@ def _loaded(bundle: Bundle, settings: Settings, tokenizer: Tokenizer) -> Loaded:
             raise StartupError(
                 [f"EDGE_ENGINE is decoder, which cannot run this model: {misfit}"]
             ) from misfit
+        adapters.forbid(bundle, str(misfit))
         _log.info("another engine is needed", extra={"reason": str(misfit)})
         return Loaded(_genai(bundle, settings), tokenizer, "genai", str(misfit))
 
@@ -87,6 +89,7 @@ def _decoder(bundle: Bundle, settings: Settings) -> Engine:
         prefill_chunk_ms=settings.prefill_chunk_ms,
         prefixes=settings.prefixes,
         speculates=settings.speculation,
+        adapters=adapters.read(bundle),
     )
 
 

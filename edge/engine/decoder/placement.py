@@ -2,7 +2,7 @@
 
 Rows that decode lie in the slots from 0 on, those whose prompt is still coming in behind them. When
 a row leaves, the last one of its kind moves into its place. What it has seen is kept as a prefix: a
-prompt takes over what it shares with a kept sequence or with another row.
+prompt takes over what it shares with a kept sequence or with another row of its adapter.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Placement:
         """Begin `row` with what a prefix or another row has of its prompt; returns how much."""
         if row.echo >= 0:
             return 0  # each of its tokens must be scored
-        prefix, kept = self.prefixes.find(row.prompt)
-        alike = {common(other.seen, row.prompt): other for other in self.rows}
+        prefix, kept = self.prefixes.find(row.prompt, row.adapter)
+        same = [other for other in self.rows if other.adapter == row.adapter]
+        alike = {common(other.seen, row.prompt): other for other in same}
         running = max(alike)
         # One token at least is left: the logits after it choose the first of the answer.
         shared = min(max(kept, running), len(row.prompt) - 1)
@@ -68,7 +69,7 @@ class Placement:
         if row not in self.rows:
             return
         gap = row.slot
-        self.prefixes.add(row.seen, gap, is_pinned=is_pinned)
+        self.prefixes.add(row.seen, gap, is_pinned=is_pinned, adapter=row.adapter)
         if not row.is_prefilling:
             gap = self._fill(gap, self.decoding[-1].slot)
         self._fill(gap, len(self.rows) - 1)

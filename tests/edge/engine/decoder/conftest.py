@@ -16,6 +16,7 @@ import pytest
 
 from build import positions
 from edge.engine.decoder.engine import DecoderEngine
+from tests import adapting
 from tests.edge.engine.decoder import driving
 
 
@@ -57,6 +58,18 @@ def exact_model(demo_model: Path, tmp_path_factory) -> Path:
                 attribute.i = 1
     path.unlink()
     onnx.save(model, path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapting_model(exact_model: Path, tmp_path_factory) -> Path:
+    """The model in the box with float activations and LoRA inputs, and two adapters beside it."""
+    folder = tmp_path_factory.mktemp("adapting") / "model"
+    shutil.copytree(exact_model, folder)
+    adapting.adapt(folder / "model.onnx")
+    for seed, name in enumerate(adapting.NAMES, 1):
+        tensors = adapting.values(folder / "model.onnx", seed, rank=3 * seed)
+        adapting.write(folder / f"{name}.onnx_adapter", tensors)
     return folder
 
 

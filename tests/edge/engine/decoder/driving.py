@@ -13,6 +13,7 @@ from edge.engine import genai, oga
 from edge.engine.base import Limits
 from edge.engine.decoder import opening
 from edge.engine.decoder.engine import DecoderEngine
+from edge.engine.decoder.runs import Adapters
 from edge.engine.pace import Pace
 from edge.generation import Sampling
 
@@ -46,6 +47,7 @@ class Job:
     max_tokens: int
     leaves: int | None = None
     head: int = 0
+    adapter: str = ""
 
 
 @dataclass
@@ -92,6 +94,7 @@ def load(
     row_tokens: int | None = None,
     prefixes: int = 0,
     speculates: bool = False,
+    adapters: Adapters | None = None,
 ) -> DecoderEngine:
     limits = limits_of(folder)
     return opening.load(
@@ -104,6 +107,7 @@ def load(
         prefill_chunk_ms=100,
         prefixes=prefixes,
         speculates=speculates,
+        adapters=adapters,
     )
 
 
@@ -223,7 +227,8 @@ def _begin(engine: DecoderEngine, job: Job, tick: int) -> tuple:
     own = prompt_of(job.length, engine.limits, job.seed)
     prompt = np.concatenate([prompt_of(_HEAD, engine.limits, _SEED)[: job.head], own])
     leaves = None if job.leaves is None else tick + job.leaves
-    return engine.open(prompt, job.max_tokens, GREEDY), Said(job, prompt), leaves
+    row = engine.open(prompt, job.max_tokens, GREEDY, adapter=job.adapter)
+    return row, Said(job, prompt), leaves
 
 
 def _end(engine: DecoderEngine, entry: tuple, running: list[tuple], ended: list[Said]) -> None:
