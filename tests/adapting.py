@@ -7,6 +7,7 @@ onnxruntime's adapter format: an adapter may have any rank.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,6 +22,15 @@ NAMES = ("pirate", "poet")
 _SPREAD = 0.35
 _HEAD = "lm_head"
 Tensors = dict[str, npt.NDArray[np.generic]]
+
+
+def copy(model: Path, folder: Path) -> Path:
+    """A copy of the demo model with LoRA inputs in `folder`, and two adapters beside its graph."""
+    shutil.copytree(model, folder)
+    adapt(folder / "model.onnx")
+    for seed, name in enumerate(NAMES, 1):
+        write(folder / f"{name}.onnx_adapter", values(folder / "model.onnx", seed, 3 * seed))
+    return folder
 
 
 def adapt(model: Path) -> None:

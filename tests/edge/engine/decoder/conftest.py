@@ -64,13 +64,7 @@ def exact_model(demo_model: Path, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def adapting_model(exact_model: Path, tmp_path_factory) -> Path:
     """The model in the box with float activations and LoRA inputs, and two adapters beside it."""
-    folder = tmp_path_factory.mktemp("adapting") / "model"
-    shutil.copytree(exact_model, folder)
-    adapting.adapt(folder / "model.onnx")
-    for seed, name in enumerate(adapting.NAMES, 1):
-        tensors = adapting.values(folder / "model.onnx", seed, rank=3 * seed)
-        adapting.write(folder / f"{name}.onnx_adapter", tensors)
-    return folder
+    return adapting.copy(exact_model, tmp_path_factory.mktemp("adapting") / "model")
 
 
 @pytest.fixture(scope="session")
