@@ -19,7 +19,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 RANK = "lora_r"
 NAMES = ("pirate", "poet")
-_SPREAD = 0.35
+_SPREAD = 2.5
 _HEAD = "lm_head"
 Tensors = dict[str, npt.NDArray[np.generic]]
 
@@ -34,11 +34,17 @@ def copy(model: Path, folder: Path) -> Path:
 
 
 def adapt(model: Path) -> None:
-    """Give every quantized projection of the graph in `model`, but the head, LoRA inputs."""
+    """Give every quantized projection of the graph in `model`, but the head, LoRA inputs.
+
+    Activations are kept as floats: logits then depend on nothing but the tokens, to six digits.
+    """
     loaded = onnx.load(model, load_external_data=False)
     nodes = []
     for node in loaded.graph.node:
         nodes.append(node)
+        for attribute in node.attribute:
+            if attribute.name == "accuracy_level":
+                attribute.i = 1
         if node.op_type == "MatMulNBits" and _HEAD not in node.name:
             nodes += _lora(loaded.graph, node)
     loaded.graph.ClearField("node")
@@ -72,7 +78,7 @@ def values(model: Path, seed: int, rank: int = 4) -> Tensors:
         dims = [size.dim_param or size.dim_value for size in port.type.tensor_type.shape.dim]
         if RANK in dims:
             shape = [rank if size == RANK else size for size in dims]
-            spread = _SPREAD if dims[0] == RANK else shape[0] ** -0.5
+            spread = (_SPREAD if dims[0] == RANK else 1) * shape[0] ** -0.5
             found[port.name] = draw.normal(0, spread, shape).astype(np.float32)
     return found
 

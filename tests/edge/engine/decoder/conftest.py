@@ -62,9 +62,9 @@ def exact_model(demo_model: Path, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def adapting_model(exact_model: Path, tmp_path_factory) -> Path:
+def adapting_model(demo_model: Path, tmp_path_factory) -> Path:
     """The model in the box with float activations and LoRA inputs, and two adapters beside it."""
-    return adapting.copy(exact_model, tmp_path_factory.mktemp("adapting") / "model")
+    return adapting.copy(demo_model, tmp_path_factory.mktemp("adapting") / "model")
 
 
 @pytest.fixture(scope="session")
