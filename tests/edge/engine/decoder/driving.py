@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -217,10 +218,12 @@ def simulate(engine: DecoderEngine, jobs: Sequence[Job], chunks: Sequence[int]) 
 
 
 def check_slots(engine: DecoderEngine) -> None:
-    """Rows lie in the slots from 0 on, those that decode first."""
+    """Rows lie in the slots from 0 on, those that decode first, by adapters."""
     assert [row.slot for row in engine._placement.rows] == list(range(len(engine._placement.rows)))
     waits = [row.is_prefilling for row in engine._placement.rows]
     assert waits == sorted(waits)
+    adapters = [row.adapter for row in engine._placement.decoding]
+    assert len(list(itertools.groupby(adapters))) == len(set(adapters))
 
 
 def _begin(engine: DecoderEngine, job: Job, tick: int) -> tuple:

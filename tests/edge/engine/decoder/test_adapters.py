@@ -25,6 +25,7 @@ from tests.edge.engine.decoder.driving import (
     Fixed,
     Job,
     Tally,
+    check_slots,
     load,
     prompt_of,
     run,
@@ -190,28 +191,61 @@ def test_full_slots_in_any_order(engine, judge, order):
         assert max(judge.gaps(prompt, tokens, NAMES[place])) <= NEAR
 
 
-def test_rows_of_one_adapter_decode_in_one_run(engine, monkeypatch):
-    """And neighbours share a run also where others lie beside them."""
-    prompts = [prompt_of(10, engine.limits, n) for n in range(SLOTS)]
-    order = ("pirate", "pirate", "", "poet", "poet", "poet")
-    rows = [engine.open(p, 9, GREEDY, adapter=a) for p, a in zip(prompts, order, strict=True)]
-    while any(row.is_prefilling for row in rows):
-        engine.advance(rows)
-    runs, decode = [], engine._runs.decode
+@pytest.fixture
+def runs(engine, monkeypatch):
+    """The runs of one step over `rows`: first slot, rows, adapter."""
+    found, decode = [], engine._runs.decode
 
     def watch(tokens, lengths, slot, adapter):
-        runs.append((slot, len(tokens), adapter))
+        found.append((slot, len(tokens), adapter))
         return decode(tokens, lengths, slot, adapter)
 
     monkeypatch.setattr(engine._runs, "decode", watch)
-    engine.advance(rows)
-    assert runs == [(0, 2, "pirate"), (2, 1, ""), (3, 3, "poet")]
-    for row in rows[2:]:
-        engine.close(row)
-    runs.clear()
-    engine.advance(rows[:2])
-    assert runs == [(0, 2, "pirate")]
-    for row in rows[:2]:
+
+    def step(rows):
+        found.clear()
+        engine.advance(rows)
+        return list(found)
+
+    return step
+
+
+def start(engine, order):
+    """Rows of the adapters in `order`, ready to decode."""
+    prompts = [prompt_of(10 + n, engine.limits, n) for n in range(len(order))]
+    rows = [engine.open(p, 40, GREEDY, adapter=a) for p, a in zip(prompts, order, strict=True)]
+    while any(row.is_prefilling for row in rows):
+        engine.advance(rows)
+        check_slots(engine)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("pirate", "pirate", "", "poet", "poet", "poet"),
+        ("pirate", "", "poet", "pirate", "poet", "poet"),
+        ("pirate", "poet", "", "poet", "pirate", "poet"),
+    ],
+)
+def test_rows_of_one_adapter_share_a_run(engine, runs, order):
+    """They lie side by side, in whatever order they came."""
+    rows = start(engine, order)
+    found = runs(rows)
+    assert sorted((adapter, count) for _, count, adapter in found) == [
+        ("", 1),
+        ("pirate", 2),
+        ("poet", 3),
+    ]
+    assert [slot for slot, _, _ in found] == [0, *np.cumsum([count for _, count, _ in found])[:-1]]
+    for leaver in (rows[1], rows[0], rows[4]):
+        engine.close(leaver)
+        rows.remove(leaver)
+        check_slots(engine)
+        left = {row.adapter for row in rows}
+        assert {adapter for _, _, adapter in runs(rows)} == left
+        assert len(runs(rows)) == len(left)
+    for row in rows:
         engine.close(row)
 
 
