@@ -1,4 +1,4 @@
-"""Named tensors in one file, which is mapped and not read.
+"""Named tensors in one file, which is mapped and not copied.
 
 The format is safetensors (github.com/huggingface/safetensors): eight bytes with the length of a
 JSON header, little-endian; the header, `{"NAME": {"dtype", "shape", "data_offsets"}, ...}`, padded
@@ -35,6 +35,9 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
+# Brought in at once: their memory counts before the KV cache takes the rest, and no use of them
+# waits for the disk.
+_FLAGS = mmap.MAP_PRIVATE | getattr(mmap, "MAP_POPULATE", 0)
 
 
 def encode(tensors: Mapping[str, Array]) -> bytes:
@@ -56,7 +59,7 @@ def encode(tensors: Mapping[str, Array]) -> bytes:
 
 
 def read(path: Path) -> dict[str, Array]:
-    """The tensors in the file `path`, mapped: read-only, and in memory as far as they are used.
+    """The tensors in the file `path`, mapped and in memory; read-only.
 
     Raises `OSError`, and `ValueError` where the file is not of this format.
     """
@@ -67,7 +70,7 @@ def read(path: Path) -> dict[str, Array]:
         if not 0 < length <= size_bytes - _LENGTH_BYTES:
             raise ValueError(f"its header has {length} bytes, the file {size_bytes}")
         header = _header(file.read(length))
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        content = mmap.mmap(file.fileno(), 0, flags=_FLAGS, prot=mmap.PROT_READ)
     data = memoryview(content)[start:]
     return {name: _tensor(name, entry, data) for name, entry in header.items()}
 

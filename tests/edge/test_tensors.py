@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edge import tensors
+from edge import cpu, tensors
 
 FLOAT = np.dtype(np.float32)
 TENSORS = st.dictionaries(
@@ -91,6 +91,15 @@ def test_they_are_mapped_and_cannot_be_changed(written):
         found[0] = 2
     path.unlink()
     assert found.sum() == 4
+
+
+def test_they_are_in_memory_at_once(written):
+    """The KV cache is sized by what is resident then."""
+    path = written({"a": np.ones(1 << 22, np.float32)})
+    before = cpu.resident_bytes()
+    found = tensors.read(path)
+    assert cpu.resident_bytes() - before > 15 << 20
+    assert found["a"].sum() == 1 << 22
 
 
 def file_of(header, data=b"\0" * 16):
