@@ -14,14 +14,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
-from build import scrub, workspace
+from build import adapters, scrub, workspace
 from build.errors import InvalidBundle, OutputRefused
 from build.options import Options
 from build.progress import Bar, Progress
 from build.source import Source
 from build.validate import Model
-from edge import __version__
-from edge.bundle import MANIFEST_NAME, MODEL_FOLDER, Bundle, File, Lineage, Manifest, encode, read
+from edge import __version__, tensors
+from edge.bundle import (
+    MANIFEST_NAME,
+    MODEL_FOLDER,
+    Bundle,
+    File,
+    Lineage,
+    Manifest,
+    adapter_path,
+    encode,
+    read,
+)
 from edge.errors import StartupError
 
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
@@ -66,6 +76,7 @@ def write(
     try:
         _check_space(model, work, is_ours=source.is_ours)
         files = _write_files(model, made / MODEL_FOLDER, progress, is_ours=source.is_ours)
+        files += tuple(_write_adapter(made, *named) for named in model.adapters.items())
         manifest = _manifest(model, source, options, files)
         _write_manifest(made, encode(manifest))
         for folder in sorted((path for path in made.rglob("*") if path.is_dir()), reverse=True):
@@ -97,8 +108,9 @@ def open_(folder: Path, *, whole: bool = False) -> Bundle:
 
 def _check_space(model: Model, work: Path, *, is_ours: bool) -> None:
     """Files of ours move within the disk; others are copied to it."""
-    sizes = [] if is_ours else [(model.folder / name).stat().st_size for name in model.files]
-    needed = sum(sizes) + _SPARE_BYTES
+    copied = [] if is_ours else [model.folder / name for name in model.files]
+    needed = sum(path.stat().st_size for path in (*copied, *model.adapters.values()))
+    needed += _SPARE_BYTES
     free = shutil.disk_usage(work).free
     if free < needed:
         raise OutputRefused(f"the disk has {free:,} bytes left, the bundle needs {needed:,}")
@@ -119,6 +131,15 @@ def _write_files(
             path = f"{MODEL_FOLDER}/{name}"
             written.append(File(path, target.stat().st_size, digest))
     return tuple(written)
+
+
+def _write_adapter(folder: Path, name: str, origin: Path) -> File:
+    content = tensors.encode(adapters.read(origin))
+    target = folder / adapter_path(name)
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(content)
+    _settle(target, _FILE_MODE)
+    return File(adapter_path(name), len(content), hashlib.sha256(content).hexdigest())
 
 
 def _copy(origin: Path, target: Path, bar: Bar) -> str:
@@ -173,6 +194,7 @@ def _manifest(model: Model, source: Source, options: Options, files: tuple[File,
         lineage=_lineage(model, source.lineage),
         libraries=_libraries(model),
         system_prompts=options.system_prompts,
+        adapters=tuple(model.adapters),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from build import genai_config
@@ -36,8 +36,13 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAY_BE_EMPTY = ("merges.txt", "added_tokens.json")
 
 
-def select(folder: Path, config: GenaiConfig, decoder: Decoder | None) -> tuple[str, ...]:
-    """Paths to serve, relative to `folder` and sorted; those that exist and stay inside."""
+def select(
+    folder: Path, config: GenaiConfig, decoder: Decoder | None, apart: Collection[Path] = ()
+) -> tuple[str, ...]:
+    """Paths to serve, relative to `folder` and sorted; those that exist and stay inside.
+
+    What is kept `apart` (resolved paths) goes into the bundle in another way.
+    """
     named = {
         genai_config.NAME,
         *config.filenames.values(),
@@ -45,7 +50,8 @@ def select(folder: Path, config: GenaiConfig, decoder: Decoder | None) -> tuple[
     }
     inside = {PurePosixPath(name).as_posix() for name in named if not leaves(name)}
     beside = {path.name for path in folder.iterdir() if _is_served(path.name)}
-    return tuple(sorted(name for name in inside | beside if (folder / name).is_file()))
+    there = (name for name in inside | beside if (folder / name).is_file())
+    return tuple(sorted(name for name in there if (folder / name).resolve() not in apart))
 
 
 def check(folder: Path, names: tuple[str, ...], findings: Findings) -> None:

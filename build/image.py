@@ -144,4 +144,6 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The flags that shape the model, as far as they were given: for the provenance."""
     names = ("name", "artifact", "context_length", "prompt_format", "system_prompt", "numpy")
     given = {name: getattr(args, name) for name in names if getattr(args, name)}
+    if args.adapter:  # whose files lie somewhere on this machine
+        given["adapter"] = [name for name, _ in args.adapter]
     return {**given, **dict(options.options_of(args).generation)}

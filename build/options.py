@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from build.errors import UsageError
+from edge.bundle import ADAPTER_NAME
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 PromptFormat = Literal["auto", "chat", "raw"]
@@ -26,6 +27,7 @@ class Options:
     context_length: int | None = None
     prompt_format: PromptFormat | None = None
     system_prompts: tuple[str, ...] = ()
+    adapters: tuple[tuple[str, Path], ...] = ()
     trial: bool = True
     generation: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,6 +52,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add("--context-length", type=whole(2, _MOST), metavar="TOKENS", help="serve a shorter context")
     add("--prompt-format", choices=get_args(PromptFormat), help="how a bare prompt is wrapped")
     add("--system-prompt", action="append", default=[], metavar="TEXT", help="one in frequent use")
+    add("--adapter", action="append", type=_adapter, default=[], metavar="NAME=FILE", help="a LoRA")
     add("--skip-trial", action="store_true", help="do not load the model and generate a token")
 
 
@@ -100,6 +103,9 @@ def options_of(args: argparse.Namespace) -> Options:
     named = {key: getattr(args, key) for key in _SETTINGS if getattr(args, key) is not None}
     if any(not text for text in named.get("stop", ())):
         raise UsageError("--stop is empty, expected a string that ends an answer")
+    names = [name for name, _ in args.adapter]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"--adapter names {', '.join(twice)} twice, expected each name once")
     if "stop" in named:
         named["stop"] = tuple(named["stop"])
     return Options(
@@ -108,6 +114,7 @@ def options_of(args: argparse.Namespace) -> Options:
         context_length=args.context_length,
         prompt_format=args.prompt_format,
         system_prompts=tuple(args.system_prompt),
+        adapters=tuple(args.adapter),
         trial=not args.skip_trial,
         generation=named,
     )
@@ -124,6 +131,13 @@ def folder(text: str) -> Path:
     if not text or path.resolve() in (Path.cwd(), Path(path.anchor or "/")):
         raise argparse.ArgumentTypeError(f"{text!r} cannot become a bundle, name a new folder")
     return path
+
+
+def _adapter(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not ADAPTER_NAME.fullmatch(name) or not path:
+        raise _refusal(text, f"NAME=FILE with a NAME like {ADAPTER_NAME.pattern}")
+    return name, Path(path)
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -3,6 +3,8 @@
 It runs in a process of its own, because a broken model may take the process down with it:
 
     python -m build.trial FOLDER < {"chat_template": ...}   prints {"problems": [...]}
+
+Each LoRA adapter gets a token of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,14 +27,17 @@ _TEXT = "What is the capital of Spain?"
 _NEW_TOKENS = 1
 
 
-def attempt(folder: Path, chat_template: str, *, whole: bool) -> list[str]:
-    """Try the model in `folder`; returns the problems.
+def attempt(
+    folder: Path, chat_template: str, *, whole: bool, adapters: Mapping[str, Path] | None = None
+) -> list[str]:
+    """Try the model in `folder`, by itself and with each of the `adapters`; returns the problems.
 
     The tokenizer is tried by itself, so that its problems show beside those of the graph;
     with `whole` false nothing else is.
     """
     command = [sys.executable, "-m", "build.trial", str(folder.resolve())]
-    task = json.dumps({"chat_template": chat_template, "whole": whole})
+    files = {name: str(path) for name, path in (adapters or {}).items()}
+    task = json.dumps({"chat_template": chat_template, "whole": whole, "adapters": files})
     try:
         done = subprocess.run(
             command, input=task, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=_ROOT
@@ -52,7 +57,7 @@ def main() -> int:
     task = json.loads(sys.stdin.read())
     problems = list(_tokenizer_problems(folder, task["chat_template"]))
     if task["whole"] and not problems:
-        problems += _model_problems(folder)
+        problems += _model_problems(folder, task["adapters"])
     print(json.dumps({"problems": problems}))
     return 0
 
@@ -101,20 +106,36 @@ def _tokenizer_only(folder: Path) -> Iterator[Path]:
         yield place
 
 
-def _model_problems(folder: Path) -> list[str]:
+def _model_problems(folder: Path, adapters: Mapping[str, str]) -> list[str]:
     import onnxruntime_genai as og
 
     try:
         model = og.Model(str(folder))
-        prompt = og.Tokenizer(model).encode(_TEXT)
-        params = og.GeneratorParams(model)
-        params.set_search_options(max_length=len(prompt) + _NEW_TOKENS, do_sample=False)
-        generator = og.Generator(model, params)
-        generator.append_tokens(prompt)
-        generator.generate_next_token()
+        _say(model)
     except RuntimeError as error:
         return [f"the runtime cannot run the model: {_brief(error, folder)}"]
-    return []
+    known, problems = og.Adapters(model), []
+    for name, path in adapters.items():
+        try:
+            known.load(path, name)
+            _say(model, known, name)
+        except RuntimeError as error:
+            words = _brief(error, Path(path).parent)
+            problems.append(f"the runtime cannot run the model with adapter {name}: {words}")
+    return problems
+
+
+def _say(model: Any, adapters: Any = None, name: str = "") -> None:
+    import onnxruntime_genai as og
+
+    prompt = og.Tokenizer(model).encode(_TEXT)
+    params = og.GeneratorParams(model)
+    params.set_search_options(max_length=len(prompt) + _NEW_TOKENS, do_sample=False)
+    generator = og.Generator(model, params)
+    if adapters is not None:
+        generator.set_active_adapter(adapters, name)
+    generator.append_tokens(prompt)
+    generator.generate_next_token()
 
 
 def _brief(error: RuntimeError, folder: Path) -> str:

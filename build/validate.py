@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build import (
+    adapters,
     artifacts,
     contents,
     decoder,
@@ -32,7 +33,7 @@ from edge.bundle import Defaults, Signature
 class Model:
     """A model that can be sealed: where its files are and what its manifest will say.
 
-    `files` are relative to `folder`, the ONNX model's own.
+    `files` are relative to `folder`, the ONNX model's own; `adapters` are LoRA files by name.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Model:
     chat_template: str
     context_length: int
     mlmodel: MlModel | None
+    adapters: Mapping[str, Path]
 
 
 def validate(source: Source, options: Options, findings: Findings) -> Model:
@@ -65,7 +67,8 @@ def validate(source: Source, options: Options, findings: Findings) -> Model:
     if config is None:
         contents.check(folder, (), findings)
         raise InvalidModel(findings.problems)
-    return _whole(folder, config, chat_template, signed, described, options, findings)
+    chosen = adapters.gather(options, source, folder / config.decoder, findings)
+    return _whole(folder, config, chat_template, signed, described, chosen, options, findings)
 
 
 def _whole(
@@ -74,11 +77,12 @@ def _whole(
     chat_template: str,
     signed: Signature,
     described: MlModel | None,
+    chosen: Mapping[str, Path],
     options: Options,
     findings: Findings,
 ) -> Model:
     graph = decoder.read(folder, config, findings)
-    files = contents.select(folder, config, graph)
+    files = contents.select(folder, config, graph, chosen.values())
     contents.check(folder, files, findings)
     said: Mapping[str, object] = described.config if described else {}
     generation = defaults.gather(options, signed, said, config, findings)
@@ -86,7 +90,7 @@ def _whole(
     _check_wrapping(signed, generation, chat_template, findings)
     if options.trial:
         sound = not findings.problems
-        findings.problems += trial.attempt(folder, chat_template, whole=sound)
+        findings.problems += trial.attempt(folder, chat_template, whole=sound, adapters=chosen)
     if findings.problems or graph is None:
         raise InvalidModel(findings.problems)
     completed = signature.complete(signed, generation, options.generation, findings)
@@ -100,6 +104,7 @@ def _whole(
         chat_template,
         context_length,
         described,
+        chosen,
     )
     _note(model, findings)
     return model
@@ -136,6 +141,7 @@ def _note(model: Model, findings: Findings) -> None:
             "context": f"{model.context_length:,} tokens",
             "KV cache": f"{model.decoder.kv_bytes_per_token:,} bytes a token",
             "signature": _describe(model.signature),
+            **({"adapters": ", ".join(model.adapters)} if model.adapters else {}),
             "chat template": f"{len(model.chat_template):,} characters",
             "ends on": ", ".join(map(str, model.config.eos_ids)),
             "made by": model.decoder.producer or "unknown",

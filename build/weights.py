@@ -48,7 +48,9 @@ def read(path: Path) -> Weights:
         graph = onnx.load(path, load_external_data=False).graph
     except (DecodeError, OSError) as error:
         raise InvalidModel(f"{path.name} is no ONNX graph: {error}") from error
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    # The default of an optional input, such as an adapter's, is no weight of the model.
+    inputs = {port.name for port in graph.input}
+    weights = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in inputs}
     matmuls = [node for node in graph.node if node.op_type in MULTIPLIERS]
     lookups = [node for node in graph.node if node.op_type in LOOKUPS]
     return Weights(

@@ -66,6 +66,7 @@ def _ticket(
         outbox=outbox,
         constraint=_constraint(request, rules.tokenizer),
         echo_logprobs=request.echo and request.sampling.logprobs is not None,
+        adapter=request.adapter,
     )
 
 

@@ -1,13 +1,15 @@
 """The bundle: a folder with `manifest.json` and the model's files beside it.
 
 The factory writes it, the appliance reads it at start; this module is their one shared format.
-Layout: `DIR/manifest.json`, `DIR/model/...` (every file listed in the manifest).
+Layout: `DIR/manifest.json`, `DIR/model/...`, and `DIR/adapters/NAME.safetensors` for each LoRA
+adapter (every file listed in the manifest).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +21,8 @@ from edge.manifest_codec import Problems, decode
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 MODEL_FOLDER = "model"
+ADAPTERS_FOLDER = "adapters"
+ADAPTER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,10 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything the appliance knows about its model besides the weights."""
+    """Everything the appliance knows about its model besides the weights.
+
+    `adapters` are the names of its LoRA adapters, each with a file at `adapter_path`.
+    """
 
     name: str
     flavor: Literal["onnx", "pipeline"]
@@ -116,6 +123,7 @@ class Manifest:
     lineage: Lineage = field(default_factory=Lineage)
     libraries: Mapping[str, str] = field(default_factory=dict)
     system_prompts: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
 
@@ -134,8 +142,14 @@ class Bundle:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The canonical bytes of a manifest: sorted keys, two-space indent, final newline."""
-    text = json.dumps(asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False)
+    """The canonical bytes of a manifest: sorted keys, two-space indent, final newline.
+
+    A model without adapters says nothing of them, as it did before there were any.
+    """
+    data = asdict(manifest)
+    if not manifest.adapters:
+        del data["adapters"]
+    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()
 
 
@@ -189,6 +203,11 @@ def parse(raw: bytes) -> Manifest:
     return manifest
 
 
+def adapter_path(name: str) -> str:
+    """Where the tensors of the adapter `name` lie in a bundle; the format is `edge.tensors`."""
+    return f"{ADAPTERS_FOLDER}/{name}.safetensors"
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file's content."""
     with path.open("rb") as stream:
@@ -205,6 +224,23 @@ def _implausible(manifest: Manifest) -> list[str]:
     ]
     if any(token < 0 for token in manifest.eos_ids):
         problems.append(f"manifest.eos_ids is {list(manifest.eos_ids)}, expected token ids")
+    return problems + _adapter_problems(manifest)
+
+
+def _adapter_problems(manifest: Manifest) -> list[str]:
+    named, listed = manifest.adapters, {file.path for file in manifest.files}
+    problems = [
+        f"manifest.adapters has {name!r:.80}, expected {ADAPTER_NAME.pattern}"
+        for name in named
+        if not ADAPTER_NAME.fullmatch(name)
+    ]
+    if len(set(named)) < len(named):
+        problems.append(f"manifest.adapters is {list(named)}, expected each name once")
+    problems += [
+        f"manifest.files has no {adapter_path(name)}"
+        for name in named
+        if adapter_path(name) not in listed
+    ]
     return problems
 
 

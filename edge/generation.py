@@ -133,6 +133,7 @@ class Request:
     are not part of its text. `echo` puts the prompt's text (and its token log-probabilities where
     `sampling.logprobs` is set) before the answer. `timeout_s` None means the appliance's limit.
     `tool_use` None means that nothing in the answer is a call.
+    `adapter` names one of the bundle's LoRA adapters, "" the base model.
     """
 
     operation: Operation
@@ -145,6 +146,7 @@ class Request:
     timeout_s: float | None = None
     request_id: str = ""
     tool_use: ToolUse | None = None
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge import cores, cpu, memory, system_prompts
+from edge import adapters, cores, cpu, memory, system_prompts
 from edge.admission import Rules
 from edge.bundle import Bundle, Defaults
 from edge.config import Settings, silence_telemetry
@@ -60,6 +60,7 @@ def onnx_loader(bundle: Bundle, settings: Settings) -> Loader:
 
         tokenizer = GenaiTokenizer(bundle.model_folder, bundle.manifest.chat_template)
         if settings.engine == "genai":
+            adapters.forbid(bundle, "EDGE_ENGINE is genai")
             return Loaded(_genai(bundle, settings), tokenizer, "genai", "EDGE_ENGINE says so")
         return _loaded(bundle, settings, tokenizer)
 
@@ -78,6 +79,7 @@ def _loaded(bundle: Bundle, settings: Settings, tokenizer: Tokenizer) -> Loaded:
             raise StartupError(
                 [f"EDGE_ENGINE is decoder, which cannot run this model: {misfit}"]
             ) from misfit
+        adapters.forbid(bundle, str(misfit))
         _log.info("another engine is needed", extra={"reason": str(misfit)})
         return Loaded(_genai(bundle, settings), tokenizer, "genai", str(misfit))
 
@@ -97,6 +99,7 @@ def _decoder(bundle: Bundle, settings: Settings) -> DecoderEngine:
         prefill_chunk_ms=settings.prefill_chunk_ms,
         prefixes=settings.prefixes,
         speculates=settings.speculation,
+        adapters=adapters.read(bundle),
     )
 
 

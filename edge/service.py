@@ -174,6 +174,7 @@ def _log_entry(outcome: Outcome, code: int) -> dict[str, object]:
     return {
         "request_id": request.request_id,
         "operation": request.operation,
+        **({"adapter": request.adapter} if request.adapter else {}),
         "code": code,
         "finish_reason": str(outcome.finish),
         "error": outcome.error.code if outcome.error else "",

@@ -86,8 +86,11 @@ class Engine(Protocol):
         *,
         constraint: Constraint | None = None,
         echo_logprobs: bool = False,
+        adapter: str = "",
     ) -> Row:
         """Reserve a row for `prompt` (int32, shape (tokens,)) and `max_tokens` more.
+
+        `adapter` names one of the bundle's LoRA adapters, "" the base model.
 
         Raises `RequestError` for sampling that this model cannot honour and `EngineFailed`
         where the runtime refuses. No model call happens here.

@@ -112,9 +112,12 @@ class GenaiEngine:
         *,
         constraint: Constraint | None = None,
         echo_logprobs: bool = False,
+        adapter: str = "",
     ) -> Row:
         """Reserve a row whose KV cache holds `len(prompt) + max_tokens` tokens, no more."""
         check(sampling, self._limits.vocab_size)
+        if adapter:
+            raise EngineFailed("this engine knows no adapters")
         length = len(prompt) + max_tokens
         try:
             # Without a seed the runtime draws 624 words of hardware entropy: 15 ms where that is

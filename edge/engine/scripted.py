@@ -173,8 +173,11 @@ class EchoEngine:
         *,
         constraint: Constraint | None = None,
         echo_logprobs: bool = False,
+        adapter: str = "",
     ) -> EchoRow:
-        """Reserve a row; raises `EngineFailed` on the failing prompt."""
+        """Reserve a row; raises `EngineFailed` on the failing prompt, and for an adapter."""
+        if adapter:
+            raise EngineFailed("an echo knows no adapters")
         ids = [int(token) for token in prompt]
         answer = _answer(ids)
         if self.failing_prompt is not None and answer == list(self.failing_prompt.encode()):

@@ -1,4 +1,7 @@
-"""The models of OpenAI's API: an appliance serves one, under several names."""
+"""The models of OpenAI's API: an appliance serves one, under several names, and its adapters.
+
+The adapter `pirate` of the model `phi3` is called `phi3:pirate`.
+"""
 
 from __future__ import annotations
 
@@ -23,33 +26,52 @@ def names(manifest: Manifest) -> tuple[str, ...]:
 
 def check(name: str, manifest: Manifest) -> None:
     """Raise `ModelNotFound` where `name` is none of the names served; "" is any model."""
-    if name and name not in names(manifest):
-        served = shown(manifest.name)
+    if name and name not in names(manifest) and not adapter(name, manifest):
+        served = " and ".join(map(shown, [manifest.name, *_adapter_names(manifest)]))
         message = f"model is {shown(name)}, which is not served here; this appliance has {served}"
         raise ModelNotFound(message, param="model")
+
+
+def adapter(name: str, manifest: Manifest) -> str:
+    """The adapter that the model's name `name` chooses, "" for the base model."""
+    return _adapter_names(manifest).get(name, "")
+
+
+def answering(name: str, manifest: Manifest) -> str:
+    """The name that answers carry where `name` was asked for."""
+    return name if adapter(name, manifest) else manifest.name
 
 
 def model(manifest: Manifest, created: int, name: str = "") -> dict[str, Any]:
     """The `model` called `name`; `created` (seconds since 1970) is when it was taken up here.
 
-    `root` is the name that answers carry, `aliases` are all names, and `max_model_len` is the
-    context in tokens, as other open servers call it. Raises `ModelNotFound`.
+    `root` is the name of the base model and `parent` the same for an adapter, `aliases` are all
+    names, and `max_model_len` is the context in tokens, as other open servers call them. Raises
+    `ModelNotFound`.
     """
     check(name, manifest)
+    chosen = adapter(name, manifest)
     return {
         "id": name or manifest.name,
         "object": "model",
         "created": created,
         "owned_by": OWNER,
         "root": manifest.name,
-        "aliases": list(names(manifest)),
+        "parent": manifest.name if chosen else None,
+        "aliases": [name] if chosen else list(names(manifest)),
         "max_model_len": manifest.context_length,
     }
 
 
 def listing(manifest: Manifest, created: int) -> dict[str, Any]:
-    """The `list` of the one model."""
-    return {"object": "list", "data": [model(manifest, created)]}
+    """The `list` of the model and its adapters."""
+    served = ["", *_adapter_names(manifest)]
+    return {"object": "list", "data": [model(manifest, created, name) for name in served]}
+
+
+def _adapter_names(manifest: Manifest) -> dict[str, str]:
+    """Adapters by the names under which they are served."""
+    return {f"{manifest.name}:{adapter}": adapter for adapter in manifest.adapters}
 
 
 def _lineage_names(lineage: Lineage) -> list[str]:

@@ -136,6 +136,7 @@ class Loop:
                 ticket.sampling,
                 constraint=ticket.constraint,
                 echo_logprobs=ticket.echo_logprobs,
+                adapter=ticket.adapter,
             )
         except EdgeError as error:
             self._blame(error)

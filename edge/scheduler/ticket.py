@@ -63,6 +63,7 @@ class Ticket:
     outbox: Outbox
     constraint: Constraint | None = None
     echo_logprobs: bool = False
+    adapter: str = ""
     times: Times = field(default_factory=Times)
     tokens: int = 0
     prefilled: int = 0

@@ -6,6 +6,7 @@ its HTTP status, in a stream too; after that an error is one last event of the s
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 import uuid
@@ -89,7 +90,8 @@ def _answer(appliance: Appliance, door: Door) -> flask.Response:
     call = _read(appliance, door)
     openai_models.check(call.model, appliance.manifest)
     envelope = _envelope(appliance, door, call)
-    generation = appliance.service.generate(call.request)
+    adapter = openai_models.adapter(call.model, appliance.manifest)
+    generation = appliance.service.generate(dataclasses.replace(call.request, adapter=adapter))
     if call.stream:
         write = functools.partial(door.write_stream, envelope, include_usage=call.include_usage)
         return stream.answer_in_pieces(
@@ -113,7 +115,7 @@ def _envelope(appliance: Appliance, door: Door, call: Call) -> Envelope:
     return Envelope(
         id=door.id_prefix + uuid.uuid4().hex,
         created=int(time.time()),
-        model=appliance.manifest.name,
+        model=openai_models.answering(call.model, appliance.manifest),
         fingerprint=f"fp_{appliance.bundle_sha256[:10]}" if appliance.bundle_sha256 else None,
         logprobs=call.request.sampling.logprobs,
         metadata=call.metadata,

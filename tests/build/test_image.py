@@ -46,6 +46,19 @@ def test_one_build_goes_to_several_places(cli):
     assert "Dockerfile.arm64" in done.out
 
 
+def test_the_provenance_names_adapters_without_their_files():
+    from build import image
+    from build.__main__ import parser
+
+    flags = ("--adapter", "pirate=/home/me/p.onnx_adapter", "--adapter", "poet=q", "--name", "me")
+    args = parser().parse_args(["image", MODEL, "--tag", "a/b:1", *flags])
+    given = image._options(args)
+    assert given["adapter"] == ["pirate", "poet"]
+    assert given["name"] == "me"
+    plain = parser().parse_args(["image", MODEL, "--tag", "a/b:1"])
+    assert "adapter" not in image._options(plain)
+
+
 def test_architectures_come_in_the_order_asked_for_and_once(cli):
     words = ("--arch", "arm64", "--arch", "amd64", "--arch", "arm64")
     done = cli("image", MODEL, "--tag", "a/b:1", "--to", "oci:x", *words, "--dry-run")

@@ -33,6 +33,7 @@ def test_everything_said(parse):
     args = parse(
         *("--name", "me", "--artifact", "a", "--context-length", 100, "--prompt-format", "raw"),
         *("--system-prompt", "Be kind.", "--system-prompt", "Be brief.", "--skip-trial"),
+        *("--adapter", "pirate=a=b.onnx_adapter", "--adapter", "poet_2.x-y=c"),
         *("--max-tokens", 5, "--temperature", 0, "--top-p", 0.5, "--top-k", 3),
         *("--repetition-penalty", 1.1, "--seed", -4, "--stop", "a", "--stop", "b"),
     )
@@ -42,6 +43,7 @@ def test_everything_said(parse):
         context_length=100,
         prompt_format="raw",
         system_prompts=("Be kind.", "Be brief."),
+        adapters=(("pirate", Path("a=b.onnx_adapter")), ("poet_2.x-y", Path("c"))),
         trial=False,
         generation={
             "max_tokens": 5,
@@ -80,6 +82,12 @@ def test_mlflows_own_timeout_is_the_default(parse, monkeypatch):
         ("--timeout", "0", "a whole number from 1"),
         ("--repetition-penalty", "inf", "a number from 0.01 to 10"),
         ("--prompt-format", "xml", "choose from"),
+        ("--adapter", "pirate", "NAME=FILE with a NAME like"),
+        ("--adapter", "pirate=", "NAME=FILE with a NAME like"),
+        ("--adapter", "=file", "NAME=FILE with a NAME like"),
+        ("--adapter", "a/b=file", "NAME=FILE with a NAME like"),
+        ("--adapter", "a:b=file", "NAME=FILE with a NAME like"),
+        ("--adapter", f"{'a' * 65}=file", "NAME=FILE with a NAME like"),
     ],
 )
 def test_bad_values_name_flag_value_and_range(parse, capsys, flag, value, expected):
@@ -94,6 +102,11 @@ def test_bad_values_name_flag_value_and_range(parse, capsys, flag, value, expect
 def test_an_empty_stop_string(parse):
     with pytest.raises(UsageError, match="--stop is empty"):
         options.options_of(parse("--stop", ""))
+
+
+def test_one_adapter_twice(parse):
+    with pytest.raises(UsageError, match="--adapter names pirate twice"):
+        options.options_of(parse("--adapter", "pirate=a", "--adapter", "pirate=b"))
 
 
 def test_every_flag_of_an_export_is_documented(repository):

@@ -45,6 +45,11 @@ def test_one_ticket_for_each_prompt_and_sample_in_order():
     assert all(one.prompt.dtype == np.int32 for one in found)
 
 
+def test_every_ticket_knows_the_adapter():
+    assert {one.adapter for one in tickets(ask("a", "b", n=2))} == {""}
+    assert {one.adapter for one in tickets(ask("a", "b", n=2, adapter="pirate"))} == {"pirate"}
+
+
 def test_all_tickets_share_outbox_and_deadline():
     before_s = time.monotonic()
     found = tickets(ask("a", "b", timeout_s=5.0))

@@ -79,6 +79,50 @@ def test_the_bytes_are_canonical():
     assert "é".encode() in raw
 
 
+def test_a_model_without_adapters_says_nothing_of_them():
+    """Bundles keep the bytes, and the digest, that they had before there were adapters."""
+    raw = bundle.encode(manifest())
+    assert b"adapter" not in raw
+    assert bundle.parse(raw).adapters == ()
+
+
+def test_adapters_are_listed_with_their_files():
+    files = {**FILES, "adapters/pirate.safetensors": b"x", "adapters/..safetensors": b"y"}
+    made = manifest(files, adapters=("pirate", "."))
+    assert bundle.parse(bundle.encode(made)) == made
+    assert bundle.adapter_path("pirate") == "adapters/pirate.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("a/b",), "manifest.adapters has 'a/b', expected [A-Za-z0-9._-]{1,64}"),
+        (("",), "manifest.adapters has '', expected"),
+        (("a" * 65,), "expected [A-Za-z0-9._-]{1,64}"),
+        (("pirate\n",), "expected [A-Za-z0-9._-]{1,64}"),
+        (("pirate", "pirate"), "expected each name once"),
+        (("poet",), "manifest.files has no adapters/poet.safetensors"),
+    ],
+)
+def test_adapters_that_cannot_be(names, told):
+    files = {**FILES, "adapters/pirate.safetensors": b"x"}
+    with pytest.raises(StartupError) as caught:
+        bundle.parse(bundle.encode(manifest(files, adapters=names)))
+    assert any(told in problem for problem in caught.value.problems)
+
+
+def test_an_adapters_file_is_checked_like_any_other(folder):
+    name = bundle.adapter_path("pirate")
+    (folder / name).parent.mkdir()
+    (folder / name).write_bytes(b"other")
+    listed = manifest({**FILES, name: b"right"}, adapters=("pirate",))
+    (folder / "manifest.json").write_bytes(bundle.encode(listed))
+    assert bundle.read(folder).manifest.adapters == ("pirate",)
+    assert problems(folder, verify="sha256") == [f"bundle: {name} differs from its sha256"]
+    (folder / name).unlink()
+    assert problems(folder) == [f"bundle: {name} is missing"]
+
+
 @given(
     st.text(st.characters(exclude_categories=["Cs"])),
     st.dictionaries(st.text(max_size=5), st.text(max_size=5)),

@@ -516,3 +516,24 @@ def test_a_tokenizer_that_breaks_midway_counts_as_an_error():
             bench.complete("x")
     assert bench.counted() == {("error", "500"): 1}
     assert [entry["error"] for entry in bench.log.entries] == ["engine_failed"]
+
+
+class Adapted(EchoEngine):
+    """An echo that takes any adapter, and remembers which."""
+
+    asked = ()
+
+    def open(self, *arguments, adapter="", **options):
+        self.asked += (adapter,)
+        return super().open(*arguments, **options)
+
+
+def test_the_adapter_reaches_the_engine_and_the_log():
+    with Bench(Adapted()) as bench:
+        bench.complete("a", n=2, adapter="pirate")
+        bench.complete("b")
+        assert bench.engine.asked == ("pirate", "pirate", "")
+    first, second = bench.log.entries
+    assert first["adapter"] == "pirate"
+    assert set(first) == FIELDS | {"adapter"}
+    assert set(second) == FIELDS

@@ -63,8 +63,7 @@ class Arena:
                     f"{shape.context} tokens cannot be reserved ({error}); lower EDGE_SLOTS"
                 ]
             ) from error
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+        _decline_huge_pages(self._memory)
         flat = np.frombuffer(self._memory, dtype=shape.dtype)
         self._view = flat.reshape(
             shape.layers, 2, slots, shape.kv_heads, shape.context, shape.head_size
@@ -72,6 +71,7 @@ class Arena:
         self._start = int(self._view.ctypes.data)
         is_whole = pages.are_whole(self._start, shape.slot_bytes)
         self._moves_pages = is_whole and pages.can_move()
+        self._spare: mmap.mmap | None = None  # room for a part of a slot, while two change places
 
     def address(self, layer: int, part: int, slot: int) -> int:
         """Where the keys (`part` 0) or values (1) of `slot` begin in `layer`."""
@@ -94,6 +94,24 @@ class Arena:
             self.copy(source, target, tokens)
             self.release(source)
 
+    def swap(self, one: int, other: int, tokens: int) -> None:
+        """Exchange the first `tokens` of two slots; where pages move, all of them."""
+        for layer in range(self.shape.layers):
+            for part in range(2):
+                if self._moves_pages:
+                    self._swap_pages(*(self.address(layer, part, slot) for slot in (one, other)))
+                else:
+                    first, second = (self.row(layer, part, n)[:, :tokens] for n in (one, other))
+                    first[:], second[:] = second.copy(), first.copy()
+
+    def _swap_pages(self, one: int, other: int) -> None:
+        if self._spare is None:
+            self._spare = mmap.mmap(-1, self.shape.slot_bytes, flags=_FLAGS)
+            _decline_huge_pages(self._spare)
+        spare = int(np.frombuffer(self._spare, np.uint8).ctypes.data)
+        for source, target in ((one, spare), (other, one), (spare, other)):
+            pages.move(source, target, self.shape.slot_bytes)
+
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Copy the first `tokens` of slot `source` to slot `target`."""
         # Layer by layer: numpy sees that such parts cannot overlap, and makes no copy in between.
@@ -110,3 +128,8 @@ class Arena:
             last = (start + self.shape.slot_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
             if last > first:
                 self._memory.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _decline_huge_pages(memory: mmap.mmap) -> None:
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)

@@ -2,12 +2,13 @@
 
 Each call decodes a token of every row whose prompt is in, all in one run, and then a chunk of one
 prompt, so that running answers never wait for a whole prompt. A row that decodes alone may get
-several tokens from one run (`drafts.py`).
+several tokens from one run (`drafts.py`). A run has one adapter: rows of several take turns.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import threading
 import time
@@ -73,9 +74,12 @@ class DecoderEngine:
         *,
         constraint: Constraint | None = None,
         echo_logprobs: bool = False,
+        adapter: str = "",
     ) -> Row:
         """Take the next slot; its pages are committed as tokens come."""
         check(sampling, self._limits.vocab_size)
+        if adapter not in self._runs.adapters:
+            raise EngineFailed("the model has no such adapter")
         if self._placement.is_full:
             raise EngineFailed("every slot is taken")
         if len(prompt) + max_tokens > self._row_tokens:
@@ -86,6 +90,7 @@ class DecoderEngine:
             Sampler(sampling, prompt, constraint),
             (len(prompt) + max_tokens) * self._limits.kv_bytes_per_token,
             (sampling.logprobs or 0) if echo_logprobs else -1,
+            adapter,
         )
         if self._speculates:
             row.drafter = Drafter(self._costs)
@@ -103,7 +108,7 @@ class DecoderEngine:
         waiting = [row for row in cast(list[DecoderRow], rows) if row.is_prefilling]
         if decoding:
             start = time.perf_counter()
-            steps |= self._decode_one(decoding[0]) if len(decoding) == 1 else self._decode(decoding)
+            steps |= self._decode_one(*decoding) if len(decoding) == 1 else self._decode(decoding)
             self._pace.note_step(time.perf_counter() - start)
         if waiting:
             self._pace.is_patient = not decoding
@@ -159,14 +164,14 @@ class DecoderEngine:
         draft, is_forced = self._draft(row)
         start = time.perf_counter()
         if not len(draft):
-            steps = self._decode([row])
+            steps = self._decode_alike([row])
             self._costs.note(1, time.perf_counter() - start)
             if row.drafter is not None:
                 row.drafter.note_plain(row.token)
             return steps
         tokens = np.concatenate([np.array([row.token], np.int32), draft])
         try:
-            logits = self._runs.verify(row.slot, tokens, row.length)
+            logits = self._runs.verify(row.slot, tokens, row.length, row.adapter)
         except OrtError as error:
             return {id(row): Step(error=_failure(error))}
         self._costs.note(len(tokens), time.perf_counter() - start)
@@ -198,10 +203,17 @@ class DecoderEngine:
         return agreed
 
     def _decode(self, rows: list[DecoderRow]) -> dict[int, Step]:
+        """A run for each stretch of rows of one adapter."""
+        steps: dict[int, Step] = {}
+        for _, alike in itertools.groupby(rows, key=lambda row: row.adapter):
+            steps |= self._decode_alike(list(alike))
+        return steps
+
+    def _decode_alike(self, rows: list[DecoderRow]) -> dict[int, Step]:
         tokens = np.array([row.token for row in rows], dtype=np.int64)
         lengths = np.array([row.length for row in rows], dtype=np.int64)
         try:
-            logits = self._runs.decode(tokens, lengths)
+            logits = self._runs.decode(tokens, lengths, rows[0].slot, rows[0].adapter)
         except OrtError as error:
             failed = Step(error=_failure(error))
             return {id(row): failed for row in rows}
@@ -241,7 +253,7 @@ class DecoderEngine:
     def _feed(self, row: DecoderRow, chunk: Ids) -> tuple[Logits, tuple[Choice, ...]]:
         """Run `chunk`, token by token where its log-probabilities are asked for."""
         if row.echo < 0:
-            logits = self._runs.prefill(row.slot, chunk, row.length)
+            logits = self._runs.prefill(row.slot, chunk, row.length, row.adapter)
             row.length += len(chunk)
             return logits, ()
         scores = [self._feed_one(row, token) for token in chunk.tolist()]
@@ -250,7 +262,8 @@ class DecoderEngine:
     def _feed_one(self, row: DecoderRow, token: int) -> Choice:
         known = row.logits
         scored = Choice(token) if known is None else score(known, token, row.echo)
-        row.logits = self._runs.prefill(row.slot, np.array([token], np.int32), row.length)
+        only = np.array([token], np.int32)
+        row.logits = self._runs.prefill(row.slot, only, row.length, row.adapter)
         row.length += 1
         return scored
 

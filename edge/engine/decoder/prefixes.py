@@ -1,8 +1,9 @@
 """The prefix cache: sequences that have ended, kept with their keys and values.
 
 Each lies in an arena slot of its own behind those of the running rows. Keys and values depend on
-the tokens before them alone, so that a prompt that begins like a kept sequence needs no work for
-as long as both agree. The one that was used longest ago goes first when room is needed.
+the tokens before them and on the adapter alone, so that a prompt that begins like a kept sequence
+of its adapter needs no work for as long as both agree. The one that was used longest ago goes
+first when room is needed.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ LEAST_TOKENS = 16
 
 @dataclass(slots=True, eq=False)
 class Prefix:
-    """Tokens (int32, shape (tokens,)) whose keys and values lie in `slot`."""
+    """Tokens (int32, shape (tokens,)) whose keys and values, by `adapter`, lie in `slot`."""
 
     ids: Ids
     slot: int
     is_pinned: bool = False
+    adapter: str = ""
+
+    def shared(self, ids: Ids, adapter: str) -> int:
+        """How many of `ids` have their keys and values here."""
+        return common(self.ids, ids) if adapter == self.adapter else 0
 
 
 class Prefixes:
@@ -41,25 +47,25 @@ class Prefixes:
         """Tokens kept in all."""
         return sum(len(prefix.ids) for prefix in self._kept)
 
-    def find(self, prompt: Ids) -> tuple[Prefix | None, int]:
+    def find(self, prompt: Ids, adapter: str = "") -> tuple[Prefix | None, int]:
         """The kept sequence that begins like `prompt` for longest, and for how many tokens."""
         best, most = None, 0
         for prefix in self._kept:
-            shared = common(prefix.ids, prompt)
+            shared = prefix.shared(prompt, adapter)
             if shared > most:
                 best, most = prefix, shared
         return best, most
 
-    def add(self, ids: Ids, slot: int, *, is_pinned: bool = False) -> None:
+    def add(self, ids: Ids, slot: int, *, is_pinned: bool = False, adapter: str = "") -> None:
         """Keep the row of `ids` in `slot`, and leave that slot empty."""
-        known = next((p for p in self._kept if common(p.ids, ids) == len(ids)), None)
+        known = next((p for p in self._kept if p.shared(ids, adapter) == len(ids)), None)
         if known is not None:
             known.is_pinned |= is_pinned
             self._touch(known)
-        elif len(ids) >= LEAST_TOKENS and self._make_room(ids):
+        elif len(ids) >= LEAST_TOKENS and self._make_room(ids, adapter):
             place = self._free.pop()
             self._arena.move(slot, place, len(ids))
-            self._kept.append(Prefix(ids.copy(), place, is_pinned))
+            self._kept.append(Prefix(ids.copy(), place, is_pinned, adapter))
         self._arena.release(slot)
 
     def give(self, prefix: Prefix, slot: int, tokens: int) -> None:
@@ -79,10 +85,10 @@ class Prefixes:
         while self.tokens > most_tokens:
             self._drop(self._oldest())
 
-    def _make_room(self, ids: Ids) -> bool:
+    def _make_room(self, ids: Ids, adapter: str) -> bool:
         """Free a slot; what `ids` repeats goes first. False where nothing can be kept."""
         for prefix in list(self._kept):
-            if not prefix.is_pinned and common(prefix.ids, ids) == len(prefix.ids):
+            if not prefix.is_pinned and prefix.shared(ids, adapter) == len(prefix.ids):
                 self._drop(prefix)
         if not self._free and any(not prefix.is_pinned for prefix in self._kept):
             self._drop(self._oldest())

@@ -20,10 +20,17 @@ class DecoderRow:
     """
 
     def __init__(
-        self, prompt: Ids, max_tokens: int, sampler: Sampler, kv_bytes: int, echo: int
+        self,
+        prompt: Ids,
+        max_tokens: int,
+        sampler: Sampler,
+        kv_bytes: int,
+        echo: int,
+        adapter: str = "",
     ) -> None:
         """`echo` is -1, or how many alternatives to report for each token of the prompt."""
         self.prompt = prompt
+        self.adapter = adapter
         self.slot = -1  # where `Placement` has put it
         self.sampler = sampler
         self.echo = echo

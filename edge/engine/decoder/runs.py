@@ -1,11 +1,13 @@
 """Runs of the graph over the arena: some tokens of one row, or a token for many rows.
 
-Bindings are kept: the KV tensors of the first B rows, or of one slot, never move. What changes
-from run to run (ids, mask, logits) is bound anew, which takes microseconds.
+Bindings are kept: the KV tensors of the first B rows, or of one slot, never move, and no more do
+the values of an adapter. What changes from run to run (ids, mask, logits) is bound anew, which
+takes microseconds. Bindings of the base model have no adapter inputs: the graph's defaults hold.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -18,6 +20,8 @@ from edge.engine.decoder.graph import Graph
 from edge.engine.ort import Binding, RunOptions, Session, Tensor
 
 Logits = npt.NDArray[np.float32]
+# By adapter and by the input of the graph that they stand for.
+Adapters = Mapping[str, Mapping[str, npt.NDArray[np.generic]]]
 _KEYS_AND_VALUES = 2
 # An input with the default [-1], which some exports have: of which tokens to give the logits,
 # counted from the end. They come one below the other, shape (rows * positions, 1, vocab).
@@ -30,8 +34,15 @@ class Runs:
     Those are `interrupt` and `rethread`.
     """
 
-    def __init__(self, session: Session, graph: Graph, arena: Arena) -> None:
+    def __init__(
+        self, session: Session, graph: Graph, arena: Arena, adapters: Adapters | None = None
+    ) -> None:
+        """`adapters` must fit the session's optional inputs; "" names the base model."""
         self._session = session
+        self._adapters = {
+            name: {port: Tensor.over(array) for port, array in tensors.items()}
+            for name, tensors in {"": {}, **(adapters or {})}.items()
+        }
         self._graph = graph
         self._arena = arena
         self._options = RunOptions()
@@ -50,28 +61,40 @@ class Runs:
         """Whether the graph gives the logits of more than the last token."""
         return self._chooses_logits or not self._is_pruned
 
-    def prefill(self, slot: int, chunk: Ids, seen: int) -> Logits:
+    @property
+    def adapters(self) -> frozenset[str]:
+        """The adapters that a run may use, "" among them."""
+        return frozenset(self._adapters)
+
+    def prefill(self, slot: int, chunk: Ids, seen: int, adapter: str = "") -> Logits:
         """Run `chunk` (tokens,) of the row in `slot` that holds `seen` tokens already.
 
         Returns the logits after its last token, shape (vocab,), valid until the next run.
         """
-        last: Logits = self._run_one(slot, chunk, seen, 1)[-1]
+        last: Logits = self._run_one(slot, chunk, seen, 1, adapter)[-1]
         return last
 
-    def verify(self, slot: int, tokens: Ids, seen: int) -> Logits:
+    def verify(self, slot: int, tokens: Ids, seen: int, adapter: str = "") -> Logits:
         """Run `tokens` (tokens,) of the row in `slot` that holds `seen` tokens already.
 
         Returns the logits after each, shape (tokens, vocab), valid until the next run. Only
         where `can_verify`.
         """
-        return self._run_one(slot, tokens, seen, len(tokens))
+        return self._run_one(slot, tokens, seen, len(tokens), adapter)
 
-    def decode(self, tokens: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Logits:
-        """Run a token for each of the first rows, which hold `lengths` (rows,) tokens already.
+    def decode(
+        self,
+        tokens: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        slot: int = 0,
+        adapter: str = "",
+    ) -> Logits:
+        """Run a token for each row from `slot` on; they hold `lengths` (rows,) tokens already.
 
         Returns logits of shape (rows, vocab), valid until the next run.
         """
-        logits = self._run(self._binding(0, len(tokens)), tokens.reshape(-1, 1), lengths + 1, 1)
+        binding = self._binding(slot, len(tokens), adapter)
+        logits = self._run(binding, tokens.reshape(-1, 1), lengths + 1, 1)
         every: Logits = logits[:, 0]
         return every
 
@@ -100,10 +123,10 @@ class Runs:
         self._binding.cache_clear()
         self._session.close()
 
-    def _run_one(self, slot: int, tokens: Ids, seen: int, kept: int) -> Logits:
+    def _run_one(self, slot: int, tokens: Ids, seen: int, kept: int, adapter: str) -> Logits:
         ids = np.ascontiguousarray(tokens, dtype=np.int64).reshape(1, -1)
         lengths = np.array([seen + len(tokens)])
-        only: Logits = self._run(self._binding(slot, 1), ids, lengths, kept)[0]
+        only: Logits = self._run(self._binding(slot, 1, adapter), ids, lengths, kept)[0]
         return only
 
     def _run(
@@ -142,7 +165,7 @@ class Runs:
         binding.output(self._graph.names.logits, Tensor.over(logits))
         return logits
 
-    def _make_binding(self, slot: int, rows: int) -> Binding:
+    def _make_binding(self, slot: int, rows: int, adapter: str) -> Binding:
         """A binding of the KV cache of `rows` rows from `slot` on: past and present are one."""
         binding, shape = Binding(self._session), self._arena.shape
         dims = (rows, shape.kv_heads, shape.context, shape.head_size)
@@ -152,4 +175,6 @@ class Runs:
                 kv = Tensor(address, rows * shape.slot_bytes, dims, np.dtype(shape.dtype))
                 binding.input(self._graph.names.past[part] % layer, kv)
                 binding.output(self._graph.names.present[part] % layer, kv)
+        for name, tensor in self._adapters[adapter].items():
+            binding.input(name, tensor)
         return binding

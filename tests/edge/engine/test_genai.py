@@ -204,6 +204,12 @@ def test_an_answer_may_fill_the_context(engine, limits):
     assert 1 <= len(ids) <= 3
 
 
+def test_it_knows_no_adapters(engine, limits):
+    """A bundle with adapters never gets here: `edge.adapters.forbid`."""
+    with pytest.raises(EngineFailed, match="knows no adapters"):
+        engine.open(prompt_of(2, limits), 2, GREEDY, adapter="pirate")
+
+
 @pytest.mark.parametrize("token", [-1, 1 << 30])
 def test_a_bias_for_a_token_that_is_none(engine, limits, token):
     with pytest.raises(InvalidRequest) as caught:

@@ -185,6 +185,13 @@ def test_the_logprobs_of_the_prompt_start_with_an_unknown() -> None:
     assert TOKENIZER.decode([choice.token for choice in reported]) == "abc"
 
 
+def test_an_echo_knows_no_adapters() -> None:
+    engine = EchoEngine()
+    with pytest.raises(EngineFailed, match="knows no adapters"):
+        engine.open(TOKENIZER.encode("ab"), 5, Sampling(), adapter="pirate")
+    assert engine.open_rows == 0
+
+
 def test_kv_memory_is_counted_by_the_token() -> None:
     engine = EchoEngine(kv_bytes_per_token=10)
     assert engine.open(TOKENIZER.encode("ab"), 5, Sampling()).kv_bytes == 80

@@ -18,7 +18,7 @@ LINEAGE = Lineage(
 )
 
 
-def manifest(lineage=LINEAGE, name="phi3"):
+def manifest(lineage=LINEAGE, name="phi3", adapters=()):
     return Manifest(
         name=name,
         flavor="onnx",
@@ -29,7 +29,11 @@ def manifest(lineage=LINEAGE, name="phi3"):
         eos_ids=(2,),
         kv_bytes_per_token=0,
         lineage=lineage,
+        adapters=adapters,
     )
+
+
+ADAPTED = manifest(adapters=("pirate", "poet"))
 
 
 @pytest.mark.parametrize(
@@ -93,3 +97,48 @@ def test_a_model_by_another_of_its_names():
 def test_a_model_that_is_not_served():
     with pytest.raises(ModelNotFound):
         openai_models.model(manifest(), 1, "phi4")
+
+
+@pytest.mark.parametrize(
+    ("name", "adapter", "answering"),
+    [
+        ("phi3:pirate", "pirate", "phi3:pirate"),
+        ("phi3:poet", "poet", "phi3:poet"),
+        ("phi3:3", "", "phi3"),
+        ("models:/phi3/3", "", "phi3"),
+        ("phi3", "", "phi3"),
+        ("", "", "phi3"),
+    ],
+)
+def test_the_name_chooses_the_adapter(name, adapter, answering):
+    openai_models.check(name, ADAPTED)
+    assert openai_models.adapter(name, ADAPTED) == adapter
+    assert openai_models.answering(name, ADAPTED) == answering
+
+
+@pytest.mark.parametrize("name", ["pirate", "phi3:", "phi3:Pirate", "phi4:pirate", "phi3@pirate"])
+def test_other_names_choose_none(name):
+    with pytest.raises(ModelNotFound) as caught:
+        openai_models.check(name, ADAPTED)
+    assert '"phi3" and "phi3:pirate" and "phi3:poet"' in str(caught.value)
+    assert openai_models.adapter(name, ADAPTED) == ""
+
+
+def test_adapters_of_a_model_with_a_name_of_its_own():
+    """It is the bundle's name that has the adapters."""
+    made = manifest(name="mine", adapters=("pirate",))
+    assert openai_models.adapter("mine:pirate", made) == "pirate"
+    with pytest.raises(ModelNotFound):
+        openai_models.check("phi3:pirate", made)
+
+
+def test_adapters_are_listed_behind_their_model():
+    base, *rest = openai_models.listing(ADAPTED, 5)["data"]
+    assert (base["id"], base["root"], base["parent"]) == ("phi3", "phi3", None)
+    assert [entry["id"] for entry in rest] == ["phi3:pirate", "phi3:poet"]
+    for entry in rest:
+        assert (entry["root"], entry["parent"]) == ("phi3", "phi3")
+        assert entry["aliases"] == [entry["id"]]
+        assert (entry["created"], entry["max_model_len"]) == (5, 2048)
+        assert Model.model_validate(entry).owned_by == "phial"
+        assert openai_models.model(ADAPTED, 5, entry["id"]) == entry

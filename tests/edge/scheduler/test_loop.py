@@ -483,7 +483,7 @@ def test_batch_sizes_count_decoding_rows_only():
 
         limits = Limits(100, frozenset({EOS}), 300)
 
-        def open(self, prompt, max_tokens, sampling, *, constraint=None, echo_logprobs=False):
+        def open(self, prompt, max_tokens, sampling, **named):
             return type("Row", (), {"kv_bytes": 0, "steps": 0})()
 
         def advance(self, rows):
@@ -622,19 +622,20 @@ def test_prompts_are_handed_over_as_they_are():
     prompts = []
 
     class Keeps(EchoEngine):
-        def open(self, prompt, max_tokens, sampling, *, constraint=None, echo_logprobs=False):
-            prompts.append((prompt, max_tokens, sampling, constraint, echo_logprobs))
+        def open(self, prompt, max_tokens, sampling, **named):
+            prompts.append((prompt, max_tokens, sampling, named))
             return super().open(prompt, max_tokens, sampling)
 
     sampling = Sampling(temperature=0.5, seed=3)
     with Bench(Keeps()) as bench:
-        one = bench.send("abc", max_tokens=7, sampling=sampling, echo_logprobs=True)
-        end_of(one)
-    (prompt, max_tokens, asked, constraint, echo), *rest = prompts
+        options = {"echo_logprobs": True, "adapter": "pirate"}
+        end_of(bench.send("abc", max_tokens=7, sampling=sampling, **options))
+    (prompt, max_tokens, asked, named), *rest = prompts
     assert rest == []
     assert prompt.dtype == np.int32
     assert TOKENIZER.decode(prompt.tolist()) == "abc"
-    assert (max_tokens, asked, constraint, echo) == (7, sampling, None, True)
+    assert (max_tokens, asked) == (7, sampling)
+    assert named == {"constraint": None, "echo_logprobs": True, "adapter": "pirate"}
 
 
 class Stuck(EchoEngine):

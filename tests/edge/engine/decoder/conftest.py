@@ -17,6 +17,7 @@ import pytest
 from build import positions
 from build.optimize import retune, source, variant
 from edge.engine.decoder.engine import DecoderEngine
+from tests import adapting
 from tests.edge.engine.decoder import driving
 
 
@@ -59,6 +60,12 @@ def exact_model(demo_model: Path, tmp_path_factory) -> Path:
     path.unlink()
     onnx.save(model, path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def adapting_model(demo_model: Path, tmp_path_factory) -> Path:
+    """The model in the box with float activations and LoRA inputs, and two adapters beside it."""
+    return adapting.copy(demo_model, tmp_path_factory.mktemp("adapting") / "model")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from edge.engine import genai, oga
 from edge.engine.base import Limits
 from edge.engine.decoder import opening
 from edge.engine.decoder.engine import DecoderEngine
+from edge.engine.decoder.runs import Adapters
 from edge.engine.pace import Pace
 from edge.generation import Sampling
 
@@ -46,6 +48,7 @@ class Job:
     max_tokens: int
     leaves: int | None = None
     head: int = 0
+    adapter: str = ""
 
 
 @dataclass
@@ -92,6 +95,7 @@ def load(
     row_tokens: int | None = None,
     prefixes: int = 0,
     speculates: bool = False,
+    adapters: Adapters | None = None,
 ) -> DecoderEngine:
     limits = limits_of(folder)
     return opening.load(
@@ -104,6 +108,7 @@ def load(
         prefill_chunk_ms=100,
         prefixes=prefixes,
         speculates=speculates,
+        adapters=adapters,
     )
 
 
@@ -213,17 +218,20 @@ def simulate(engine: DecoderEngine, jobs: Sequence[Job], chunks: Sequence[int]) 
 
 
 def check_slots(engine: DecoderEngine) -> None:
-    """Rows lie in the slots from 0 on, those that decode first."""
+    """Rows lie in the slots from 0 on, those that decode first, by adapters."""
     assert [row.slot for row in engine._placement.rows] == list(range(len(engine._placement.rows)))
     waits = [row.is_prefilling for row in engine._placement.rows]
     assert waits == sorted(waits)
+    adapters = [row.adapter for row in engine._placement.decoding]
+    assert len(list(itertools.groupby(adapters))) == len(set(adapters))
 
 
 def _begin(engine: DecoderEngine, job: Job, tick: int) -> tuple:
     own = prompt_of(job.length, engine.limits, job.seed)
     prompt = np.concatenate([prompt_of(_HEAD, engine.limits, _SEED)[: job.head], own])
     leaves = None if job.leaves is None else tick + job.leaves
-    return engine.open(prompt, job.max_tokens, GREEDY), Said(job, prompt), leaves
+    row = engine.open(prompt, job.max_tokens, GREEDY, adapter=job.adapter)
+    return row, Said(job, prompt), leaves
 
 
 def _end(engine: DecoderEngine, entry: tuple, running: list[tuple], ended: list[Said]) -> None:

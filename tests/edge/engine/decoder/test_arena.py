@@ -111,6 +111,34 @@ def test_a_move_leaves_the_source_empty(arena, moves_pages):
     assert not held(arena, 2, 40).any()
 
 
+@pytest.mark.parametrize("moves_pages", [True, False])
+def test_two_slots_change_places(arena, moves_pages):
+    arena._moves_pages = moves_pages
+    values = [fill(arena, slot, tokens, seed=slot) for slot, tokens in enumerate((40, 9, 64, 3))]
+    for _ in range(3):
+        arena.swap(0, 2, 64)
+        assert np.array_equal(held(arena, 2, 40), values[0])
+        assert np.array_equal(held(arena, 0, 64), values[2])
+        assert not held(arena, 2, 64)[..., 40:, :].any()
+        arena.swap(2, 0, 64)
+        assert np.array_equal(held(arena, 0, 40), values[0])
+        assert np.array_equal(held(arena, 2, 64), values[2])
+    assert np.array_equal(held(arena, 1, 9), values[1])
+    assert np.array_equal(held(arena, 3, 3), values[3])
+
+
+def test_a_swap_keeps_no_memory():
+    arena = Arena(Shape(layers=4, kv_heads=4, context=4096, head_size=64), slots=3)
+    for slot, tokens in ((0, 1024), (2, 64)):
+        for layer in range(4):
+            for part in range(2):
+                arena.row(layer, part, slot)[:, :tokens] = slot + 1
+    before = resident_bytes()
+    for _ in range(50):
+        arena.swap(0, 2, 1024)
+    assert resident_bytes() - before < MIB
+
+
 def test_slots_of_whole_pages_move_by_pages(arena):
     assert arena._moves_pages
     assert not Arena(Shape(layers=3, kv_heads=2, context=64, head_size=13), slots=4)._moves_pages

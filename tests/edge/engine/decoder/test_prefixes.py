@@ -65,6 +65,26 @@ def test_the_longest_common_head_is_found(bench):
     assert bench.prefixes.find(ids((7, 30))) == (None, 0)
 
 
+def test_a_prefix_is_found_by_its_adapter_alone(bench):
+    tokens = ids((1, 40))
+    for name in ("", "pirate"):
+        bench.write(tokens)
+        bench.prefixes.add(tokens, 0, adapter=name)
+    assert bench.kept() == [[1] * 40] * 2
+    longer = ids((1, 40), (2, 2))
+    for name in ("", "pirate"):
+        prefix, shared = bench.prefixes.find(longer, name)
+        assert (prefix.adapter, shared) == (name, 40)
+    assert bench.prefixes.find(longer, "poet") == (None, 0)
+
+
+def test_one_sequence_repeats_another_of_its_adapter_alone(bench):
+    for tokens, name in ((ids((1, 20)), ""), (ids((1, 20)), "pirate"), (ids((1, 40)), "pirate")):
+        bench.write(tokens)
+        bench.prefixes.add(tokens, 0, adapter=name)
+    assert [(p.adapter, len(p.ids)) for p in bench.prefixes._kept] == [("", 20), ("pirate", 40)]
+
+
 def test_what_is_found_is_copied_and_stays(bench):
     bench.add(ids((1, 20), (2, 20)))
     prefix, shared = bench.prefixes.find(ids((1, 20), (3, 9)))
