@@ -48,9 +48,8 @@ def quoting(number: int) -> str:
 
 
 def rate(stream: Stream) -> float:
-    """Tokens a second after the first event of one answer, however many an event brings."""
-    spent_s = stream.moments[-1] - stream.moments[0]
-    return (len(stream.moments) - 1) * stream.tokens_per_event / max(spent_s, 1e-9)
+    """Tokens a second of one answer from its request on: drafts may bring it in one burst."""
+    return stream.tokens / stream.moments[-1]
 
 
 def _rates(stage: Stage, chosen: Subject) -> Samples:
