@@ -10,7 +10,7 @@ from edge.metrics import Answered, Metrics
 
 
 def answered(operation, duration_s, finish="stop", error="", tokens=3):
-    return Answered(operation, 200, finish, error, duration_s, duration_s / 2, 5, tokens, 0)
+    return Answered(operation, 200, finish, error, duration_s, duration_s / 2, 5, tokens)
 
 
 @pytest.fixture
