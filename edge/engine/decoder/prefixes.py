@@ -15,6 +15,7 @@ from edge.engine.decoder.arena import Arena
 
 # Shorter ones save less than they cost to copy.
 LEAST_TOKENS = 16
+_LOST_SHARE = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -71,9 +72,11 @@ class Prefixes:
     def give(self, prefix: Prefix, slot: int, tokens: int) -> None:
         """Put the first `tokens` of `prefix` into the empty `slot`.
 
-        A prefix that goes on in that row as a whole moves there: it comes back with the row.
+        A prefix that goes on in that row as a whole, or but for a little, moves there: it comes
+        back with the row, and what is lost costs less to compute than the rest to copy.
         """
-        if tokens == len(prefix.ids) and not prefix.is_pinned:
+        lost = len(prefix.ids) - tokens
+        if lost * _LOST_SHARE <= len(prefix.ids) and not prefix.is_pinned:
             self._arena.move(prefix.slot, slot, tokens)
             self._forget(prefix)
         else:

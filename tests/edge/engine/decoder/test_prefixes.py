@@ -101,6 +101,16 @@ def test_what_goes_on_as_a_whole_moves(bench):
     assert bench.kept() == []
 
 
+@pytest.mark.parametrize(("shared", "kept"), [(35, 0), (34, 1)])
+def test_an_end_of_an_eighth_is_given_up_for_a_move(bench, shared, kept):
+    bench.add(ids((1, 40)))
+    prefix, found = bench.prefixes.find(ids((1, shared), (2, 9)))
+    assert found == shared
+    bench.prefixes.give(prefix, 1, shared)
+    assert bench.read(1, shared).tolist() == [1] * shared
+    assert len(bench.kept()) == kept
+
+
 def test_a_pinned_one_never_moves(bench):
     bench.add(ids((1, 40)), is_pinned=True)
     prefix, shared = bench.prefixes.find(ids((1, 40), (2, 2)))
@@ -112,7 +122,7 @@ def test_a_pinned_one_never_moves(bench):
 def test_the_one_used_longest_ago_makes_room(bench):
     for token in (1, 2, 3):
         bench.add(ids((token, 20)))
-    prefix, shared = bench.prefixes.find(ids((1, 18), (9, 9)))
+    prefix, shared = bench.prefixes.find(ids((1, 17), (9, 9)))
     bench.prefixes.give(prefix, 1, shared)
     bench.add(ids((4, 20)))
     assert bench.kept() == [[3] * 20, [1] * 20, [4] * 20]
