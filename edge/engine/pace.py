@@ -9,7 +9,7 @@ _WEIGHT = 0.3
 # Nobody's next token waits then, only cancels and new requests do; longer calls are more efficient.
 _PATIENCE = 4
 # Beside running answers a call may take so many of their steps: the gap is then one more.
-_STEPS = 2.5
+_STEPS = 2
 # A token of a short call costs more than one of a long call: so much more, until it was measured.
 _SHORT = 1.5
 # Nobody reads faster than that.

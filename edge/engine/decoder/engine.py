@@ -174,8 +174,8 @@ class DecoderEngine:
             logits = self._runs.verify(row.slot, tokens, row.length, row.adapter)
         except OrtError as error:
             return {id(row): Step(error=_failure(error))}
-        self._costs.note(len(tokens), time.perf_counter() - start)
         agreed = self._keep_agreed(row, draft, logits)
+        self._costs.note(len(tokens), time.perf_counter() - start)
         if row.drafter is not None and not is_forced:
             row.drafter.note(agreed, len(draft))
         return {id(row): row.ahead.popleft()}
