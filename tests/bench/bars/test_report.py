@@ -43,7 +43,7 @@ def test_the_conditions_name_everything_that_figures_depend_on(report):
     text = report.markdown().split("|")[0]
     for part in (
         *("a toy of 1 M parameters", "llama.cpp of x 1.2", "lib 1.2", "2 threads", "3 rounds"),
-        *("EDGE_SLOTS=8 EDGE_SPIN=0 EDGE_THREADS=2", "Some CPU, 2 cores, 8 GiB"),
+        *("EDGE_SLOTS=8 EDGE_SPECULATION=0 EDGE_SPIN=0 EDGE_THREADS=2", "Some CPU, 2 cores, 8 GiB"),
         *("decode 0.30", "memory 0.00"),
     ):
         assert part in text
