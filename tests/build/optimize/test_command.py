@@ -35,9 +35,10 @@ def test_an_onnx_folder_is_retuned_and_the_best_is_written(cli, stock, text_file
     assert report["reference"] == "stock"
     assert report["out"] == str(out)
     size = sum(path.stat().st_size for path in out.iterdir())
-    # What is written can be asked for the logits of more positions.
+    # A pruned head that is written can be asked for the logits of more positions.
     assert size == pytest.approx(tried[report["chosen"]]["size_bytes"], rel=1e-3)
-    assert positions.INPUT in {port.name for port in onnx.load(out / "model.onnx").graph.input}
+    inputs = {port.name for port in onnx.load(out / "model.onnx").graph.input}
+    assert (positions.INPUT in inputs) == ("head" in report["chosen"])
     assert runner(out).says(CHAT).startswith("The capital of Spain is Madrid.")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
