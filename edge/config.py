@@ -134,7 +134,7 @@ class Settings:
         "those of the bundle.",
     )
     speculation: bool = _setting(
-        True,
+        False,
         _switch,
         "Draft what follows from what stood there before, where that was measured to be faster.",
     )
