@@ -67,6 +67,7 @@ class Prefixes:
             place = self._free.pop()
             self._arena.move(slot, place, len(ids))
             self._kept.append(Prefix(ids.copy(), place, is_pinned, adapter))
+            return  # the move has left the slot empty
         self._arena.release(slot)
 
     def give(self, prefix: Prefix, slot: int, tokens: int) -> None:
