@@ -7,6 +7,7 @@ import pytest
 from build.options import Options
 from build.pipeline import settings
 
+pytestmark = pytest.mark.torch
 NONE: dict = {}
 
 
