@@ -50,8 +50,11 @@ def attempt(folder: Path, chat_template: str, *, remote_code: bool) -> list[str]
         return [f"transformers did not finish a trial of the model within {TIMEOUT_S} seconds"]
     if done.returncode == 0:
         return [str(problem) for problem in json.loads(done.stdout.splitlines()[-1])["problems"]]
-    signal = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-    return [f"transformers crashed on the model ({signal})"]
+    if done.returncode < 0:
+        return [f"transformers crashed on the model (signal {-done.returncode})"]
+    # Some of what it calls raises a bare Exception, which only the traceback shows.
+    last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    return [f"transformers fails on the model: {_scrubbed(last, folder)}"]
 
 
 def main() -> int:
@@ -116,7 +119,11 @@ def _model_problems(folder: Path, tokenizer: Any, trust: dict[str, bool]) -> Ite
 def _brief(error: Exception, folder: Path) -> str:
     """The first line of the message, without the folder's place."""
     lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].replace(f"{folder}/", "").replace(str(folder), "the model")[:300]
+    return _scrubbed(lines[0], folder)
+
+
+def _scrubbed(text: str, folder: Path) -> str:
+    return text.replace(f"{folder}/", "").replace(str(folder), "the model")[:300]
 
 
 if __name__ == "__main__":

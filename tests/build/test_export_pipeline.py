@@ -381,13 +381,13 @@ def test_no_template_no_end(refused, export, hf_folder, change):
     assert "no answer would end" in told
 
 
-def test_the_trial_has_the_last_word(cli, hf_folder, change, tmp_path):
-    """Headers alone cannot tell that the model wants more weights than there are."""
-    change(hf_folder / "config.json", num_hidden_layers=5)
-    done = cli("export", hf_folder, "--out", tmp_path / "out", "--json")
-    assert done.status == 1
-    (problem,) = done.json["problems"]
-    assert problem.startswith("weights are missing: model.layers.4.")
+def test_the_trial_has_the_last_word(cli, logged_pipeline, tmp_path, monkeypatch):
+    """In its own process it is tried above; here only what it says counts."""
+    from build.pipeline import trial
+
+    monkeypatch.setattr(trial, "attempt", lambda *_, **__: ["weights are missing: x"])
+    done = cli("export", logged_pipeline.folder, "--out", tmp_path / "out", "--json")
+    assert (done.status, done.json["problems"]) == (1, ["weights are missing: x"])
 
 
 def test_the_trial_is_left_out_where_torch_is_missing(cli, logged_pipeline, tmp_path, monkeypatch):
