@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     loaded.check_packages()
     model = _validated(args)
+    loaded.try_out(args.folder, model.chat_template)
     pipeline, load_s = loaded.load(args.folder)
     record.reach(options.stores_of(args))
     entry = _entry(args, model, {} if args.no_measure else _speed(pipeline, model, load_s))
@@ -68,7 +69,9 @@ def _validated(args: argparse.Namespace) -> Model:
             "is an MLflow or ONNX model already"
         )
     wanted = options.Options(
-        prompt_format="chat" if args.task == CHAT else None, generation=_named(args)
+        prompt_format="chat" if args.task == CHAT else None,
+        trial=False,  # it is tried in this process, which has to load it anyway
+        generation=_named(args),
     )
     with TemporaryDirectory(prefix="phial-log-") as work:
         return validate(Source(args.folder, Lineage(), args.name), wanted, Findings(), Path(work))

@@ -21,6 +21,17 @@ def check_packages() -> None:
         )
 
 
+def try_out(folder: Path, chat_template: str) -> None:
+    """Generate a token with the model in `folder`; raises `InvalidModel` with what fails."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # the problems say it in a sentence
+    problems = list(trial.problems(folder, chat_template, remote_code=False))
+    if problems:
+        raise InvalidModel(problems)
+
+
 def load(folder: Path) -> tuple[Any, float]:
     """The text-generation pipeline of `folder`, in the type of its weights, on the CPU.
 
@@ -30,7 +41,6 @@ def load(folder: Path) -> tuple[Any, float]:
     import torch
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()
     make, device = transformers.pipeline, torch.device("cpu")
     started = time.perf_counter()
     try:

@@ -60,16 +60,17 @@ def attempt(folder: Path, chat_template: str, *, remote_code: bool) -> list[str]
 def main() -> int:
     """Try the model that the command line names."""
     telemetry.silence()
-    folder = Path(sys.argv[1])
     task = json.loads(sys.stdin.read())
-    print(json.dumps({"problems": list(_problems(folder, task))}))
+    found = problems(Path(sys.argv[1]), task["chat_template"], remote_code=task["remote_code"])
+    print(json.dumps({"problems": list(found)}))
     return 0
 
 
-def _problems(folder: Path, task: dict[str, Any]) -> Iterator[str]:
+def problems(folder: Path, chat_template: str, *, remote_code: bool) -> Iterator[str]:
+    """Try the model in `folder` in this process."""
     import transformers
 
-    trust = {"trust_remote_code": task["remote_code"]}
+    trust = {"trust_remote_code": remote_code}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
         if not tokenizer(_TEXT)["input_ids"]:
@@ -77,7 +78,7 @@ def _problems(folder: Path, task: dict[str, Any]) -> Iterator[str]:
     except _FAILURES as error:
         yield f"the tokenizer does not load: {_brief(error, folder)}"
         return
-    if task["chat_template"] and (problem := _template_problem(tokenizer, task["chat_template"])):
+    if chat_template and (problem := _template_problem(tokenizer, chat_template)):
         yield problem
     try:
         yield from _model_problems(folder, tokenizer, trust)

@@ -45,10 +45,13 @@ def log(store: Path, weights: Path, pipeline: Any, **changes: Any) -> Any:
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(address(store))
     try:
-        if mlflow.get_experiment_by_name("pipelines") is None:
-            mlflow.create_experiment("pipelines", artifact_location=str(store / "artifacts"))
-        mlflow.set_experiment("pipelines")
-        with mlflow.start_run():
+        found = mlflow.get_experiment_by_name("pipelines")
+        experiment = (
+            found.experiment_id
+            if found
+            else mlflow.create_experiment("pipelines", artifact_location=str(store / "artifacts"))
+        )
+        with mlflow.start_run(experiment_id=experiment):
             return mlflow.transformers.log_model(**(options | changes))
     finally:
         mlflow.set_tracking_uri(before)
