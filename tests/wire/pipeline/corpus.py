@@ -82,7 +82,7 @@ COMPLETIONS = _of(
     [
         {"prompt": RAW},
         {"prompt": CHAT_TEXT, "max_tokens": 3, "stop": ["x", "y"]},
-        {"prompt": RAW, "temperature": 0.3, "stop": []},
+        {"prompt": RAW, "temperature": 0.001, "stop": []},
         {"prompt": RAW, "foo": [1, 2], "echo": True, "input": "x"},
         {"prompt": RAW, "params": {"max_tokens": 1}},
         {"dataframe_records": [{"prompt": CHAT_TEXT, "max_tokens": 4}]},
