@@ -92,13 +92,17 @@ def failure(error: EdgeError) -> dict[str, object]:
 def chunks(
     envelope: Envelope, deltas: Iterable[Delta], counts: Callable[[], Sequence[Usage]]
 ) -> Iterator[dict[str, Any]]:
-    """The data of the events of a stream; the last one carries the usage, the sum of `counts`."""
+    """The data of the events of a stream; the last one carries the usage.
+
+    For an `llm/v1` model it is the sum of `counts`, as in its whole answers.
+    """
     kind = f"{_object(envelope)}.chunk"
     begun: set[int] = set()
     for delta in deltas:
         head = _head(envelope, envelope.id, kind)
         if delta.usage is not None:
-            yield {**head, "choices": [], "usage": _usage(counts())}
+            usages = [delta.usage] if envelope.kind == "prompt" else counts()
+            yield {**head, "choices": [], "usage": _usage(usages)}
             continue
         text = delta.text if envelope.kind == "prompt" or delta.index in begun else _cut(delta.text)
         if text:

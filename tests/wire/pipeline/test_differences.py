@@ -1,6 +1,6 @@
 """Where the appliance answers otherwise than MLflow's transformers flavor, on purpose.
 
-Each test stands in the table of docs/api.md, section "Pipelines".
+Each test stands in the table of docs/api.md, section "Differences of pipelines".
 """
 
 from __future__ import annotations
