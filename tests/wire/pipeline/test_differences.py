@@ -15,6 +15,8 @@ from tests.wire.pipeline.chats import SPAIN, user
 from tests.wire.pipeline.conftest import Sides
 from tests.wire.pipeline.corpus import CHAT_TEXT, PERU, RAW
 
+pytestmark = pytest.mark.torch
+
 HELD = "The capital of Spain is Madrid."
 ASKED: dict[str, dict[str, Any]] = {"chat": {"messages": SPAIN}, "completions": {"prompt": RAW}}
 both = pytest.mark.parametrize("model", ASKED)

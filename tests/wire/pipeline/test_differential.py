@@ -11,6 +11,8 @@ from tests.wire.pipeline.conftest import Sides
 from tests.wire.pipeline.corpus import CORPUS, CSV
 from tests.wire.pipeline.test_parity import plain
 
+pytestmark = pytest.mark.torch
+
 
 def check(theirs: Reply, ours: Reply) -> None:
     """The same predictions, or the same error."""

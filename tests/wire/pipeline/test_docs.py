@@ -15,6 +15,8 @@ from tests.wire.pipeline import test_differences
 from tests.wire.pipeline.conftest import Sides
 from tests.wire.pipeline.test_parity import plain
 
+pytestmark = pytest.mark.torch
+
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 SECTION = PAGE[PAGE.index("\n### Pipelines\n") : PAGE.index("\n### Streams of scoring\n")]
 EXAMPLES = re.findall(r"```sh\n(curl .*?)\n(# .*?)\n```", SECTION, re.DOTALL)

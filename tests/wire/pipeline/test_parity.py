@@ -15,6 +15,8 @@ from mlflow.types.llm import ChatCompletionChunk, ChatCompletionResponse
 from tests.wire.pipeline.chats import CHATS, SEVERAL_TURNS, SPAIN, Body
 from tests.wire.pipeline.conftest import Sides
 
+pytestmark = pytest.mark.torch
+
 # A sentence to be gone on with, chats written out, and texts that are no chat at all.
 PROMPTS = (
     "The capital of Spain is",
