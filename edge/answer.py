@@ -44,6 +44,7 @@ class Answering:
         self.ticket = ticket
         self.text, self._calls = _readers(tokenizer, request)
         self.tokens = 0
+        self.is_ended = False  # by a token of the model's own
         self.finish: Finish | None = None
         self._tokenizer = tokenizer
         self._prompt_scores: list[Choice] = []
@@ -65,9 +66,9 @@ class Answering:
             yield from self._extend(event.choice)
         elif event.finish is not None:
             piece = self._behind_echo(self.text.finish())
-            is_whole = event.finish is Finish.STOP
-            rest = self._calls.finish() if self._calls and is_whole else _NOTHING_READ
-            is_called = is_whole and self._calls is not None and self._calls.count > 0
+            self.is_ended = event.finish is Finish.STOP
+            rest = self._calls.finish() if self._calls and self.is_ended else _NOTHING_READ
+            is_called = self.is_ended and self._calls is not None and self._calls.count > 0
             self.finish = Finish.TOOL_CALLS if is_called else event.finish
             yield self._delta(piece, self.finish, rest)
 
@@ -177,6 +178,22 @@ class Generation:
         cached = sum(ticket.cached for ticket in self._tickets[:: self.request.n])
         said = sum(choice.tokens for choice in self._choices)
         return Usage(self.prompt_tokens, said, cached)
+
+    @property
+    def usage_by_prompt(self) -> tuple[Usage, ...]:
+        """The token counts so far of each prompt, with the token that ended an answer.
+
+        As transformers counts a sequence; `usage` is what a caller reads, as OpenAI counts it.
+        """
+        n = self.request.n
+        return tuple(
+            Usage(
+                len(self._tickets[first].prompt),
+                sum(one.tokens + one.is_ended for one in self._choices[first : first + n]),
+                self._tickets[first].cached,
+            )
+            for first in range(0, len(self._tickets), n)
+        )
 
     def cancel(self) -> None:
         """Stop the sequences within one step. Safe from any thread; idempotent."""

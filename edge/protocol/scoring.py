@@ -11,14 +11,21 @@ Follows `mlflow.pyfunc.scoring_server` 3.18; where it does not, docs/api.md says
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edge.bundle import Param, Signature
 from edge.errors import MalformedBody
 from edge.generation import Message
-from edge.protocol import openai_messages, scoring_csv, scoring_frame, scoring_media, scoring_params
+from edge.protocol import (
+    scoring_csv,
+    scoring_frame,
+    scoring_llm,
+    scoring_media,
+    scoring_params,
+    scoring_unnamed,
+)
 from edge.protocol.fields import kind
 from edge.protocol.scoring_frame import Cells
 from edge.protocol.scoring_split import from_split
@@ -33,25 +40,14 @@ _FORMATS = {
     "inputs": scoring_frame.from_inputs,
     "instances": scoring_frame.from_instances,
 }
-# The options of `llm/v1/chat`, which are columns beside `messages` (`mlflow.types.llm.ChatParams`).
-CHAT_OPTIONS = (
-    Param("temperature", "double"),
-    Param("max_tokens", "long"),
-    Param("stop", "string", is_list=True),
-    Param("n", "long"),
-    Param("stream", "boolean"),
-    Param("top_p", "double"),
-    Param("top_k", "long"),
-    Param("frequency_penalty", "double"),
-    Param("presence_penalty", "double"),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """What was asked: a row is a prompt, or for chat models a conversation.
 
-    `params` has a value for every name of the signature's params schema. `is_wrapped` says that
+    `params` has a value for every name of the signature's params schema, and those options of an
+    `llm/v1` model that are set. `is_wrapped` says that
     the answer goes into `{"predictions": ...}`; `wants_stream` that an unwrapped body has
     `"stream": true`.
     """
@@ -68,40 +64,55 @@ def parse(body: bytes, content_type: str | None, signature: Signature) -> Invoca
     Raises `UnsupportedMedia`, `MalformedBody` (MLflow's BAD_REQUEST) or `InvalidRequest`
     (MLflow's INVALID_PARAMETER_VALUE).
     """
-    column = _column(signature)
     if scoring_media.read(content_type) == "csv":
-        cells = scoring_csv.read(body, column)
-        rows = _rows(cells, column, signature)
-        return Invocation(rows, scoring_params.enforce(None, signature.params), True)
+        return _csv(body, signature)
     data = _decode(body)
-    if any(key in data for key in UNWRAPPED_KEYS):
-        return _unwrapped(data, column, signature)
-    rows = _rows(_table(data, column), column, signature)
+    is_wrapped = not any(key in data for key in UNWRAPPED_KEYS)
+    if signature.kind != "prompt":
+        return _llm(data, signature.kind, signature.params, is_wrapped=is_wrapped)
+    return _wrapped(data, signature) if is_wrapped else _unwrapped(data, signature)
+
+
+def _csv(body: bytes, signature: Signature) -> Invocation:
+    if signature.kind != "prompt":
+        raise MalformedBody("CSV cannot hold what this model takes, send application/json")
+    column = _column(signature)
+    rows = _texts(scoring_csv.read(body, column), column)
+    return Invocation(rows, scoring_params.enforce(None, signature.params), True)
+
+
+def _llm(
+    data: dict[str, Any], asks: scoring_llm.Kind, schema: Sequence[Param], *, is_wrapped: bool
+) -> Invocation:
+    """A request for an `llm/v1` model, whose options stand beside its prompts."""
+    if is_wrapped:
+        name = _format(data)
+        rows, options = scoring_llm.table(name, data[name], asks)
+        return Invocation(rows, scoring_params.enforce(data.get("params"), schema) | options, True)
+    rows, options = scoring_llm.one(data, asks)
+    params = scoring_params.enforce(data, schema) | options
+    return Invocation(rows, params, False, options.get("stream") is True)
+
+
+def _wrapped(data: dict[str, Any], signature: Signature) -> Invocation:
+    name, column = _format(data), _column(signature)
+    table, label = (data[name], column) if column else scoring_unnamed.name_column(name, data[name])
+    rows = _texts(_FORMATS[name](table, label), column)
     params = scoring_params.enforce(data.get("params"), signature.params)
     return Invocation(rows, params, True)
 
 
-def _unwrapped(body: dict[str, Any], column: str, signature: Signature) -> Invocation:
+def _unwrapped(body: dict[str, Any], signature: Signature) -> Invocation:
     data, given = scoring_params.split(body, signature.params)
-    if signature.kind == "chat":
-        conversation, params = _chat(data)
-        params |= scoring_params.enforce(given, signature.params)
-        return Invocation((conversation,), params, False, body.get("stream") is True)
+    column = _column(signature) or next(key for key in data if key in UNWRAPPED_KEYS)
     cells = scoring_frame.from_body(data, column)
     scoring_frame.texts([data[column]], column)
     params = scoring_params.enforce(given, signature.params)
-    rows = _rows(cells, column, signature)
+    rows = scoring_frame.texts(cells, column)
     return Invocation(rows, params, False, body.get("stream") is True)
 
 
-def _chat(data: dict[str, Any]) -> tuple[tuple[Message, ...], dict[str, Any]]:
-    if "messages" not in data:
-        raise scoring_frame.missing("messages")
-    given = {name: value for name, value in data.items() if value is not None}
-    return openai_messages.read(data["messages"]), scoring_params.enforce(given, CHAT_OPTIONS)
-
-
-def _table(data: dict[str, Any], column: str) -> Cells:
+def _format(data: dict[str, Any]) -> str:
     formats = [name for name in _FORMATS if name in data]
     if len(formats) != 1:
         found = ", ".join(formats) or "none of them"
@@ -109,20 +120,16 @@ def _table(data: dict[str, Any], column: str) -> Cells:
             "The input must be a JSON dictionary with exactly one of the input fields "
             f"{', '.join(_FORMATS)}. Received {found}."
         )
-    return _FORMATS[formats[0]](data[formats[0]], column)
+    return formats[0]
 
 
-def _rows(cells: Cells, column: str, signature: Signature) -> tuple[str | tuple[Message, ...], ...]:
-    if signature.kind == "chat":
-        return tuple(
-            openai_messages.read(cell, f"{column} of row {row}") for row, cell in enumerate(cells)
-        )
-    return scoring_frame.texts(cells, column)
+def _texts(cells: Cells, column: str) -> tuple[str, ...]:
+    if not column:
+        scoring_unnamed.check_rows(cells)
+    return scoring_frame.texts(cells, column or "prompt")
 
 
 def _column(signature: Signature) -> str:
-    if signature.kind == "chat":
-        return "messages"
     return signature.inputs[0].name if signature.inputs else "prompt"
 
 

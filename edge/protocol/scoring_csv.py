@@ -31,6 +31,7 @@ csv.field_size_limit(sys.maxsize)
 def read(body: bytes, column: str) -> Cells:
     """The cells of `column`; a missing one is None.
 
+    Without a name it is the first column that has one: `to_csv` writes the index under none.
     Raises `MalformedBody` where the bytes are not UTF-8 or no CSV, `InvalidRequest` where the
     column is missing.
     """
@@ -43,7 +44,8 @@ def read(body: bytes, column: str) -> Cells:
     if header is None:
         raise MalformedBody("the body is empty, expected CSV with a header")
     data = list(_regular(rows, len(header)))
-    if column not in header:
+    column = column or next(filter(None, header), "")
+    if not column or column not in header:
         raise missing(column)
     width = max([len(header), *map(len, data[:1])])
     place = header.index(column) + width - len(header)

@@ -1,16 +1,17 @@
 """Answers of the scoring protocol: predictions, errors, and the chunks of a stream.
 
-A prompt model predicts strings. A chat model predicts `chat.completion` objects, one a row, as
-MLflow's transformers flavor does for `llm/v1/chat` (`_get_output_and_usage_from_tensor` in
-`mlflow.transformers.llm_inference_utils` 3.18).
+A prompt model predicts strings. An `llm/v1` model predicts `chat.completion` or `text_completion`
+objects, one a row, as MLflow's transformers flavor does (`_get_output_and_usage_from_tensor` in
+`mlflow.transformers.llm_inference_utils` 3.17): their members in this order, texts without the
+whitespace in front, and the token that ended an answer among those of `usage`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from edge import errors
 from edge.errors import EdgeError
@@ -48,24 +49,36 @@ class Choice(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What every chat completion and every chunk of an answer carry; `created` is Unix time, s."""
+    """What every completion and every chunk of an answer carry; `created` is Unix time, s.
+
+    `reply` as in `edge.bundle.Signature`.
+    """
 
     id: str
     created: int
     model: str
-    is_chat: bool
+    kind: Literal["prompt", "chat", "completions"] = "prompt"
+    reply: Literal["new", "stripped", "full"] = "new"
 
 
 def predictions(
-    envelope: Envelope, invocation: Invocation, choices: Sequence[Choice], usage: Usage
+    envelope: Envelope, invocation: Invocation, choices: Sequence[Choice], usages: Sequence[Usage]
 ) -> bytes:
     """The JSON of an answer: `{"predictions": [...]}`, or the bare list for unwrapped bodies.
 
-    The layout (`, ` and `: `, ASCII only) is the one of MLflow's server.
+    `usages` are the counts of each row. The layout (`, ` and `: `, ASCII only) is the one of
+    MLflow's server.
     """
-    answers: list[Any] = [choice.text for choice in choices]
-    if envelope.is_chat:
-        answers = list(_completions(envelope, len(invocation.rows), choices, usage))
+    rows = len(invocation.rows)
+    samples = len(choices) // rows if rows else 0
+    answers: list[Any] = []
+    for index, row in enumerate(invocation.rows):
+        own = choices[index * samples : (index + 1) * samples]
+        if envelope.kind == "prompt":
+            reply = _reply(envelope, invocation)
+            answers += [_text(reply, str(row), choice.text) for choice in own]
+        else:
+            answers.append(_completion(envelope, index, own, usages[index]))
     whole = {"predictions": answers} if invocation.is_wrapped else answers
     return json.dumps(whole, allow_nan=False).encode()
 
@@ -76,53 +89,80 @@ def failure(error: EdgeError) -> dict[str, object]:
     return {"error_code": code, "message": str(error)}
 
 
-def chunks(envelope: Envelope, deltas: Iterable[Delta]) -> Iterator[dict[str, Any]]:
-    """The data of the events of a stream; the last one carries the usage."""
-    for delta in deltas:
-        if delta.usage is not None:
-            yield {**_head(envelope, is_chunk=True), "choices": [], "usage": _usage(delta.usage)}
-            continue
-        piece = {"content": delta.text} if envelope.is_chat else delta.text
-        choice = {
-            "index": delta.index,
-            "delta" if envelope.is_chat else "text": piece,
-            "finish_reason": delta.finish,
-        }
-        yield {**_head(envelope, is_chunk=True), "choices": [choice]}
-
-
-def _completions(
-    envelope: Envelope, rows: int, choices: Sequence[Choice], usage: Usage
+def chunks(
+    envelope: Envelope, deltas: Iterable[Delta], counts: Callable[[], Sequence[Usage]]
 ) -> Iterator[dict[str, Any]]:
-    samples = len(choices) // rows if rows else 0
-    for row in range(rows):
-        own = choices[row * samples : (row + 1) * samples]
-        completion = {
-            **_head(envelope, is_chunk=False),
-            "choices": [_message(index, choice) for index, choice in enumerate(own)],
-        }
-        # The counts are those of the whole request: they say nothing of one row among several.
-        yield completion if rows > 1 else {**completion, "usage": _usage(usage)}
+    """The data of the events of a stream; the last one carries the usage.
+
+    For an `llm/v1` model it is the sum of `counts`, as in its whole answers.
+    """
+    kind = f"{_object(envelope)}.chunk"
+    begun: set[int] = set()
+    for delta in deltas:
+        head = _head(envelope, envelope.id, kind)
+        if delta.usage is not None:
+            usages = [delta.usage] if envelope.kind == "prompt" else counts()
+            yield {**head, "choices": [], "usage": _usage(usages)}
+            continue
+        text = delta.text if envelope.kind == "prompt" or delta.index in begun else _cut(delta.text)
+        if text:
+            begun.add(delta.index)
+        piece = {"delta": {"content": text}} if envelope.kind == "chat" else {"text": text}
+        choice = {"index": delta.index, **piece, "finish_reason": delta.finish}
+        yield {**head, "choices": [choice]}
 
 
-def _message(index: int, choice: Choice) -> dict[str, Any]:
-    message = {"role": "assistant", "content": choice.text}
-    return {"index": index, "finish_reason": choice.finish, "message": message}
-
-
-def _head(envelope: Envelope, *, is_chunk: bool) -> dict[str, Any]:
-    kind = "chat.completion" if envelope.is_chat else "text_completion"
+def _completion(
+    envelope: Envelope, row: int, choices: Sequence[Choice], usage: Usage
+) -> dict[str, Any]:
+    id = f"{envelope.id}-{row}" if row else envelope.id
     return {
-        "id": envelope.id,
-        "object": f"{kind}.chunk" if is_chunk else kind,
-        "created": envelope.created,
-        "model": envelope.model,
+        **_head(envelope, id, _object(envelope)),
+        "usage": _usage([usage]),
+        "choices": [_choice(envelope, index, choice) for index, choice in enumerate(choices)],
     }
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _choice(envelope: Envelope, index: int, choice: Choice) -> dict[str, Any]:
+    text = _cut(choice.text)
+    message = {"role": "assistant", "content": text}
+    said = {"message": message} if envelope.kind == "chat" else {"text": text}
+    return {"index": index, "finish_reason": choice.finish, **said}
+
+
+def _reply(envelope: Envelope, invocation: Invocation) -> str:
+    """How the text is given back: a param of the signature may say it for one request."""
+    full = invocation.params.get("return_full_text")
+    if full is None:
+        return envelope.reply
+    return "full" if full else "stripped"
+
+
+def _text(reply: str, prompt: str, text: str) -> str:
+    """`_sanitize_output` of `mlflow.transformers` takes the whitespace off both ends."""
+    if reply == "new":
+        return text
+    return (prompt + text if reply == "full" else text).strip()
+
+
+def _cut(text: str) -> str:
+    """`_get_completions_text` of MLflow's flavor takes the whitespace off the front."""
+    return text.lstrip()
+
+
+def _object(envelope: Envelope) -> str:
+    return "chat.completion" if envelope.kind == "chat" else "text_completion"
+
+
+def _head(envelope: Envelope, id: str, kind: str) -> dict[str, Any]:
+    return {"id": id, "object": kind, "created": envelope.created, "model": envelope.model}
+
+
+def _usage(usages: Sequence[Usage]) -> dict[str, int]:
+    prompt = sum(usage.prompt_tokens for usage in usages)
+    completion = sum(usage.completion_tokens for usage in usages)
     return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
     }

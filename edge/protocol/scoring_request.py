@@ -22,8 +22,12 @@ SETTINGS = frozenset(
     (
         *("max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "n", "stream"),
         *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+        *("do_sample", "return_full_text"),
     )
 )
+# What a text-generation pipeline samples with where nothing else is said
+# (`TextGenerationPipeline._default_generation_config`, transformers 5.20).
+_SAMPLED_TEMPERATURE = 0.7
 
 
 def to_request(
@@ -78,19 +82,20 @@ def _prompt(
 
 
 def _is_raw(text: str, manifest: Manifest, special_tokens: frozenset[str]) -> bool:
-    style = manifest.generation.prompt_format
+    style, signature = manifest.generation.prompt_format, manifest.signature
     if style != "auto":
         return style == "raw"
+    if signature.kind == "completions" or signature.reply != "new":
+        return True
     return not manifest.chat_template or any(token in text for token in special_tokens)
 
 
 def _sampling(settings: Mapping[str, Any], defaults: Defaults) -> Sampling:
-    temperature = _number(settings, "temperature", 0.0, MAX_TEMPERATURE)
     top_p = _number(settings, "top_p", math.ulp(0.0), 1.0)
     top_k = _integer(settings, "top_k", 0, MAX_TOKENS)
     penalty = _number(settings, "repetition_penalty", math.ulp(0.0), MAX_PENALTY)
     return Sampling(
-        temperature=_first(temperature, defaults.temperature, 0.0),
+        temperature=_temperature(settings, defaults),
         top_p=_first(top_p, defaults.top_p, 1.0),
         top_k=_first(top_k, defaults.top_k, 0),
         min_p=_number(settings, "min_p", 0.0, 1.0) or 0.0,
@@ -99,6 +104,15 @@ def _sampling(settings: Mapping[str, Any], defaults: Defaults) -> Sampling:
         presence_penalty=_number(settings, "presence_penalty", -2.0, 2.0) or 0.0,
         frequency_penalty=_number(settings, "frequency_penalty", -2.0, 2.0) or 0.0,
     )
+
+
+def _temperature(settings: Mapping[str, Any], defaults: Defaults) -> float:
+    """As transformers has it, `do_sample` decides whether a temperature counts."""
+    given = _number(settings, "temperature", 0.0, MAX_TEMPERATURE)
+    does_sample = settings.get("do_sample")
+    if does_sample is None:
+        return float(_first(given, defaults.temperature, 0.0))
+    return float((given or defaults.temperature or _SAMPLED_TEMPERATURE) if does_sample else 0.0)
 
 
 def _first(value: Any, default: Any, otherwise: Any) -> Any:

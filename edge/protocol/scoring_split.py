@@ -35,6 +35,17 @@ def from_split(table: object, column: str) -> Cells:
     return [data] * height
 
 
+def labels(table: object) -> list[Any]:
+    """The names of the columns in their order, as far as the table says them."""
+    if not isinstance(table, dict):
+        return []
+    if table.get("columns") is not None:
+        return _labels(table["columns"], "columns") or []
+    data = table.get("data")
+    rows = data if isinstance(data, list) else [data]
+    return list(dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row))
+
+
 def _labels(value: object, name: str) -> list[Any] | None:
     if isinstance(value, dict):
         return list(value)

@@ -12,7 +12,6 @@ from contextlib import closing
 import flask
 
 from edge.errors import NotReady, UnsupportedMedia
-from edge.generation import Usage
 from edge.protocol import scoring, scoring_reply
 from edge.protocol.scoring import Invocation
 from edge.protocol.scoring_reply import Envelope
@@ -92,31 +91,37 @@ def _answer(appliance: Appliance) -> flask.Response:
     invocation = scoring.parse(body, content_type, appliance.manifest.signature)
     envelope = _envelope(appliance)
     if not invocation.rows:
-        return _json(scoring_reply.predictions(envelope, invocation, (), Usage()))
+        return _json(scoring_reply.predictions(envelope, invocation, (), ()))
     request = appliance.to_request(invocation)
     request = dataclasses.replace(request, request_id=failures.request_id())
     generation = appliance.service.generate(request)
-    if _is_streamed(invocation):
-        write = functools.partial(scoring_reply.chunks, envelope)
+    if _is_streamed(invocation, envelope):
+        write = functools.partial(
+            scoring_reply.chunks, envelope, counts=lambda: generation.usage_by_prompt
+        )
         return stream.answer_in_pieces(
             generation, appliance.departures, write, scoring_reply.failure
         )
     with closing(generation), appliance.departures.watch(generation.cancel):
         completion = collect(generation)
-    whole = scoring_reply.predictions(envelope, invocation, completion.choices, completion.usage)
-    return _json(whole)
+    choices, counts = completion.choices, generation.usage_by_prompt
+    return _json(scoring_reply.predictions(envelope, invocation, choices, counts))
 
 
-def _is_streamed(invocation: Invocation) -> bool:
-    """MLflow's server knows no streams and ignores `stream`: a client has to accept one too."""
+def _is_streamed(invocation: Invocation, envelope: Envelope) -> bool:
+    """`stream` is a column of the `llm/v1` signatures.
+
+    For a prompt model it is a name that MLflow's server ignores: a client has to accept one too.
+    """
     accepted = flask.request.accept_mimetypes
-    return invocation.wants_stream and "text/event-stream" in accepted.values()
+    accepts = envelope.kind != "prompt" or "text/event-stream" in accepted.values()
+    return invocation.wants_stream and accepts
 
 
 def _envelope(appliance: Appliance) -> Envelope:
-    manifest = appliance.manifest
-    is_chat = manifest.signature.kind == "chat"
-    return Envelope(str(uuid.uuid4()), int(time.time()), manifest.name, is_chat)
+    manifest, signature = appliance.manifest, appliance.manifest.signature
+    created = int(time.time())
+    return Envelope(str(uuid.uuid4()), created, manifest.name, signature.kind, signature.reply)
 
 
 def _json(content: str | bytes) -> flask.Response:

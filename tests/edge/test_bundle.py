@@ -86,6 +86,21 @@ def test_a_model_without_adapters_says_nothing_of_them():
     assert bundle.parse(raw).adapters == ()
 
 
+def test_only_a_reply_that_is_not_new_text_is_written():
+    raw = bundle.encode(manifest())
+    assert b"reply" not in raw
+    assert bundle.parse(raw).signature.reply == "new"
+    for reply in ("stripped", "full"):
+        signed = Signature("prompt", (Column("", "string"),), reply=reply)
+        assert bundle.parse(bundle.encode(manifest(signature=signed))).signature == signed
+
+
+def test_an_unknown_signature_is_told():
+    raw = bundle.encode(manifest()).replace(b'"kind": "prompt"', b'"kind": "poem"')
+    with pytest.raises(StartupError, match=r"manifest\.signature\.kind is 'poem', expected one of"):
+        bundle.parse(raw)
+
+
 def test_adapters_are_listed_with_their_files():
     files = {**FILES, "adapters/pirate.safetensors": b"x", "adapters/..safetensors": b"y"}
     made = manifest(files, adapters=("pirate", "."))

@@ -122,6 +122,21 @@ def test_many_prompts_and_samples(bench):
     assert found.usage == Usage(4 + 6, 2 * 3 + 2 * 5)
 
 
+def test_the_tokens_of_each_prompt_with_those_that_ended_its_answers(bench):
+    generation = bench.generate("one", "three", n=2, max_tokens=4)
+    assert generation.usage_by_prompt == (Usage(4), Usage(6))
+    service.collect(generation)
+    # `three` is cut off: nothing ended it.
+    assert generation.usage_by_prompt == (Usage(4, 2 * (3 + 1)), Usage(6, 2 * 4))
+    assert generation.usage == Usage(10, 2 * 3 + 2 * 4)
+
+
+def test_a_stop_string_is_no_token_that_ended_an_answer(bench):
+    generation = bench.generate("one. two", stop=(".",))
+    service.collect(generation)
+    assert generation.usage_by_prompt == (Usage(9, 4),)
+
+
 def test_more_sequences_than_slots():
     with Bench(slots=2, queue=2) as bench:
         found = bench.complete(*[f"n{number}" for number in range(20)])

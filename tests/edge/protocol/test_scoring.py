@@ -19,6 +19,8 @@ from edge.protocol.scoring import Invocation
 ECHO = scripted.manifest("echo").signature
 PARAMS = scripted.manifest("echo_params").signature
 CHAT = Signature("chat", (Column("messages", "array"), Column("temperature", "double", False)))
+COMPLETIONS = Signature("completions", (Column("prompt", "string"),))
+UNNAMED = Signature("prompt", (Column("", "string"),), reply="full")
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}
 DEFAULTS = {"max_tokens": 16, "temperature": 0.0, "stop": ["<end>"]}
 
@@ -152,6 +154,44 @@ def test_conversations_in_a_table() -> None:
         assert parse(body, CHAT) == Invocation(((Message("user", "Hello!"),),) * 2, {}, True)
 
 
+def test_a_completion() -> None:
+    body = {"prompt": "a", "max_tokens": 3.0, "stop": "x", "foo": [1, 2], "params": {"n": 3}}
+    expected = Invocation(("a",), {"max_tokens": 3, "stop": ["x"]}, False)
+    assert parse(body, COMPLETIONS) == expected
+    assert parse({"inputs": {"prompt": ["a", "b"]}}, COMPLETIONS).rows == ("a", "b")
+
+
+@pytest.mark.parametrize("body", [{"prompt": ["a"]}, {"prompt": None}, {"inputs": ["a"]}, HELLO])
+def test_what_is_no_completion(body: object) -> None:
+    with pytest.raises(InvalidRequest, match=r"expected a string|missing inputs \['prompt'\]"):
+        parse(body, COMPLETIONS)
+
+
+@pytest.mark.parametrize("signature", [CHAT, COMPLETIONS])
+def test_options_do_not_fit_into_csv(signature: Signature) -> None:
+    with pytest.raises(MalformedBody, match="CSV cannot hold what this model takes"):
+        parse(b"prompt\nx\n", signature, "text/csv")
+
+
+@pytest.mark.parametrize("column", ["prompt", "input", "messages"])
+def test_an_unnamed_column_goes_by_any_of_the_unwrapped_names(column: str) -> None:
+    assert parse({column: "a"}, UNNAMED) == Invocation(("a",), {}, False)
+    assert parse({"x": "y", column: "a"}, UNNAMED).rows == ("a",)
+    with pytest.raises(InvalidRequest, match="expected a string"):
+        parse({column: ["a", "b"]}, UNNAMED)
+
+
+@pytest.mark.parametrize("body", [b",text\n0,a\n", b"text,x\na,b\n", b"text\na\n"])
+def test_the_first_named_column_of_csv(body: bytes) -> None:
+    assert parse(body, UNNAMED, "text/csv").rows == ("a",)
+
+
+@pytest.mark.parametrize("body", [b"text\n", b",\n0,1\n"])
+def test_csv_without_anything_to_take(body: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        parse(body, UNNAMED, "text/csv")
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -160,7 +200,7 @@ def test_conversations_in_a_table() -> None:
         ({"messages": "hi"}, "messages is a string"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
         ({**HELLO, "temperature": "hot"}, "temperature is a string, expected a number"),
-        ({**HELLO, "stop": "x"}, "stop is a string, expected a list"),
+        ({**HELLO, "stop": ["x", 5]}, "stop is 5, expected a string"),
         ({"dataframe_records": [HELLO, {"messages": 5}]}, "messages of row 1 is 5"),
     ],
 )
@@ -190,7 +230,7 @@ def outcome(body: bytes, signature: Signature) -> object:
         return str(error)
 
 
-@given(st.dictionaries(NAMES, JSON, max_size=3), st.sampled_from([ECHO, PARAMS, CHAT]))
+@given(st.dictionaries(NAMES, JSON, max_size=3), st.sampled_from([ECHO, PARAMS, CHAT, UNNAMED]))
 def test_any_json_is_read_or_refused(body: dict[str, object], signature: Signature) -> None:
     result = outcome(json.dumps(body).encode(), signature)
     assert isinstance(result, Invocation | str)

@@ -14,7 +14,8 @@ from edge.engine import scripted
 from edge.errors import InvalidRequest
 from edge.generation import Message, Prompt, Request
 from edge.protocol import scoring_request
-from edge.protocol.scoring import CHAT_OPTIONS, Invocation
+from edge.protocol.scoring import Invocation
+from edge.protocol.scoring_llm import OPTIONS
 
 BARE = replace(scripted.manifest("echo"), generation=Defaults(), chat_template="template")
 SPECIAL = frozenset({"<|user|>", "<|end|>"})
@@ -66,6 +67,25 @@ def test_params_become_settings() -> None:
 
 def test_max_new_tokens_is_another_name() -> None:
     assert request({"max_new_tokens": 7}).max_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("params", "default", "temperature"),
+    [
+        ({"do_sample": False, "temperature": 0.5}, 0.9, 0.0),
+        ({"do_sample": True, "temperature": 0.5}, 0.9, 0.5),
+        ({"do_sample": True}, 0.9, 0.9),
+        ({"do_sample": True}, None, 0.7),
+        ({"do_sample": True}, 0.0, 0.7),
+        ({"do_sample": None}, 0.9, 0.9),
+        ({"do_sample": None, "temperature": 0.0}, 0.9, 0.0),
+    ],
+)
+def test_do_sample_decides_whether_a_temperature_counts(
+    params: dict[str, Any], default: float | None, temperature: float
+) -> None:
+    found = request(params, replace(BARE, generation=Defaults(temperature=default)))
+    assert found.sampling.temperature == temperature
 
 
 TUNED = Defaults(
@@ -162,9 +182,29 @@ def test_prompt_formats(
     assert found.prompts == (expected,)
 
 
+@pytest.mark.parametrize(
+    ("style", "signature", "is_raw"),
+    [
+        ("auto", Signature("completions"), True),
+        ("auto", Signature("prompt", reply="full"), True),
+        ("auto", Signature("prompt", reply="stripped"), True),
+        ("auto", Signature("prompt"), False),
+        ("chat", Signature("completions"), False),
+        ("chat", Signature("prompt", reply="full"), False),
+    ],
+)
+def test_pipelines_continue_the_prompt_as_it_stands(
+    style: Literal["auto", "chat", "raw"], signature: Signature, is_raw: bool
+) -> None:
+    manifest = replace(BARE, generation=Defaults(prompt_format=style), signature=signature)
+    found = scoring_request.to_request(Invocation(("hi",), {}, True), manifest, SPECIAL)
+    expected = Prompt(text="hi") if is_raw else Prompt(messages=(Message("user", "hi"),))
+    assert found.prompts == (expected,)
+
+
 def test_conversations_go_through_as_they_are() -> None:
     chat = (Message("system", "be brief"), Message("user", "<|end|>"))
-    options: dict[str, Any] = {param.name: None for param in CHAT_OPTIONS} | {
+    options: dict[str, Any] = {param.name: None for param in OPTIONS} | {
         "n": 2,
         "stream": True,
     }

@@ -28,6 +28,8 @@ from edge.web.departure import Departures
 
 PROMPTS = replace(scripted.manifest("echo"), name="phi3", generation=Defaults(prompt_format="raw"))
 CHAT = replace(PROMPTS, signature=Signature("chat", (Column("messages", "array"),)))
+COMPLETIONS = replace(PROMPTS, signature=Signature("completions", (Column("prompt", "string"),)))
+PIPELINE = replace(PROMPTS, signature=Signature("prompt", (Column("", "string"),), reply="full"))
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}
 STREAM = {"Accept": "text/event-stream"}
 
@@ -173,17 +175,35 @@ def test_a_chat_model_answers_with_completions(serve: Callable[..., Bench]) -> N
     assert completion["usage"]["completion_tokens"] == 4
 
 
+def test_a_completions_model_answers_with_text_completions(serve: Callable[..., Bench]) -> None:
+    rows = {"dataframe_records": [{"prompt": "  ab", "n": 2}, {"prompt": "cde", "n": 2}]}
+    first, second = serve(COMPLETIONS).ask(rows).get_json()["predictions"]
+    assert {first["object"], second["object"]} == {"text_completion"}
+    assert [choice["text"] for choice in first["choices"]] == ["ab", "ab"]
+    # The echo's prompt has a token of its own in front, and its answers one that ends them.
+    assert first["usage"] == {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 15}
+    assert second["usage"]["total_tokens"] == 4 + 2 * 4
+
+
+def test_a_pipeline_puts_the_prompt_first(serve: Callable[..., Bench]) -> None:
+    bench = serve(PIPELINE)
+    assert bench.ask({"inputs": " ab "}).json == {"predictions": ["ab  ab"]}
+    assert bench.ask({"input": "ab"}).json == ["abab"]
+
+
 def test_samples_of_a_chat(serve: Callable[..., Bench]) -> None:
     completion = serve(CHAT).ask({**HELLO, "n": 2}).get_json()[0]
     assert [choice["message"]["content"] for choice in completion["choices"]] == ["Hello!"] * 2
 
 
-def test_a_stream_of_a_chat(serve: Callable[..., Bench]) -> None:
-    *chunks, last, done = events(serve(CHAT).ask({**HELLO, "stream": True}, **STREAM))
+@pytest.mark.parametrize("headers", [{}, STREAM, {"Accept": "*/*"}])
+def test_a_stream_of_a_chat(serve: Callable[..., Bench], headers: dict[str, str]) -> None:
+    *chunks, last, done = events(serve(CHAT).ask({**HELLO, "stream": True}, **headers))
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     texts = [chunk["choices"][0]["delta"]["content"] for chunk in chunks]
     assert "".join(texts) == "Hello!"
-    assert last["usage"]["total_tokens"] > 6
+    whole = serve(CHAT).ask(HELLO).get_json()[0]
+    assert last["usage"] == whole["usage"]
     assert done == "[DONE]"
 
 

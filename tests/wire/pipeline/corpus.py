@@ -1,0 +1,167 @@
+"""Requests to which both servers answer alike: the same predictions, or the same error code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.wire.pipeline.chats import SEVERAL_TURNS, SPAIN, user
+
+PERU = user("What is the capital of Peru?")
+RAW = "The capital of Spain is"
+CHAT_TEXT = "<|user|>\nWhat is the capital of Peru?<|end|>\n<|assistant|>\n"
+SENTENCE = '{"messages": [{"role": "user", "content": "Who are you?"}]'
+
+Case = tuple[str, object]
+
+
+def _of(model: str, bodies: list[object]) -> list[Case]:
+    return [(model, body) for body in bodies]
+
+
+CHAT = _of(
+    "chat",
+    [
+        {"messages": SPAIN},
+        {"messages": SPAIN, "max_tokens": 5},
+        {"messages": SPAIN, "temperature": 0.5, "top_p": 0.9, "top_k": 1},
+        {"messages": SPAIN, "stop": [], "tools": []},
+        {"messages": SPAIN, "stop": ["Paris", "Oslo"]},
+        {"messages": SPAIN, "model": "x", "foo": {"a": [1]}, "max_new_tokens": 3},
+        {"messages": SPAIN, "params": {"max_tokens": 3}},
+        {"messages": SPAIN, "prompt": "x", "dataframe_records": []},
+        {"messages": [{"role": "user", "content": "x", "name": "Ann"}]},
+        {"messages": [{"role": "assistant", "content": "x", "tool_calls": []}]},
+        {"dataframe_records": [{"messages": SPAIN}]},
+        {"dataframe_records": [{"messages": SPAIN}, {"messages": SEVERAL_TURNS}]},
+        {"dataframe_records": [{"messages": SPAIN, "max_tokens": 3, "x": True}]},
+        {"dataframe_records": [{"messages": SPAIN, "max_tokens": 3.0}]},
+        {"dataframe_records": [{"messages": SPAIN, "temperature": None}]},
+        {"dataframe_records": [{"messages": m, "max_tokens": 4} for m in (SPAIN, PERU)]},
+        {"dataframe_records": [{"messages": SPAIN}], "params": {"max_tokens": 3}},
+        {"dataframe_split": {"columns": ["messages"], "data": [[SPAIN], [PERU]]}},
+        {"dataframe_split": {"columns": ["messages", "max_tokens"], "data": [[SPAIN, 4]]}},
+        {"dataframe_split": {"columns": ["messages"], "index": [0, 1], "data": [[PERU]]}},
+        {"messages": None},
+        {"messages": "x"},
+        {"messages": {}},
+        {"messages": ["a"]},
+        {"messages": [{"content": "x"}]},
+        {"messages": [{"role": 5, "content": "x"}]},
+        {"messages": [{"role": "user", "content": 5}]},
+        {"messages": [{"role": "user", "content": "x", "foo": "n"}]},
+        {"messages": SPAIN, "max_tokens": "5"},
+        {"messages": SPAIN, "max_tokens": True},
+        {"messages": SPAIN, "max_tokens": 5.5},
+        {"messages": SPAIN, "temperature": "hot"},
+        {"messages": SPAIN, "temperature": True},
+        {"messages": SPAIN, "stop": [1]},
+        {"messages": SPAIN, "stop": {}},
+        {"messages": SPAIN, "stream": 1},
+        {"messages": SPAIN, "n": "2"},
+        {"max_tokens": 3},
+        {"prompt": "x"},
+        {"input": "x"},
+        {"dataframe_records": []},
+        {"dataframe_records": [{"x": 1}]},
+        {"dataframe_records": {"messages": [SPAIN]}},
+        {"dataframe_records": [{"messages": SPAIN}, 5]},
+        {"inputs": SPAIN},
+        {"inputs": []},
+        {"inputs": {}},
+        {"instances": SPAIN},
+        {"instances": []},
+        {"inputs": ["x"], "instances": ["x"]},
+        {},
+        SENTENCE.encode(),
+        b"[]",
+        b"\xff",
+    ],
+)
+COMPLETIONS = _of(
+    "completions",
+    [
+        {"prompt": RAW},
+        {"prompt": CHAT_TEXT, "max_tokens": 3, "stop": ["x", "y"]},
+        {"prompt": RAW, "temperature": 0.001, "stop": []},
+        {"prompt": RAW, "foo": [1, 2], "echo": True, "input": "x"},
+        {"prompt": RAW, "params": {"max_tokens": 1}},
+        {"dataframe_records": [{"prompt": CHAT_TEXT, "max_tokens": 4}]},
+        {"dataframe_records": [{"prompt": p, "max_tokens": 2} for p in (CHAT_TEXT, RAW)]},
+        {"dataframe_records": [{"prompt": RAW, "temperature": None, "x": 1}]},
+        {"dataframe_split": {"columns": ["prompt"], "data": [[CHAT_TEXT], [RAW]]}},
+        {"dataframe_split": {"columns": ["prompt", "max_tokens"], "data": [[CHAT_TEXT, 3]]}},
+        {"inputs": {"prompt": CHAT_TEXT}},
+        {"inputs": {"prompt": CHAT_TEXT, "max_tokens": 3}},
+        {"inputs": [{"prompt": CHAT_TEXT, "max_tokens": 3}]},
+        {"prompt": [RAW]},
+        {"prompt": None},
+        {"prompt": 5},
+        {"prompt": RAW, "max_tokens": "3"},
+        {"prompt": RAW, "max_tokens": [3]},
+        {"messages": SPAIN},
+        {"input": "x"},
+        {"dataframe_records": []},
+        {"dataframe_records": [{"prompt": None}]},
+        {"dataframe_records": [{"prompt": 5}]},
+        {"inputs": [RAW]},
+        {"inputs": RAW},
+        {"inputs": []},
+        {"instances": [RAW]},
+    ],
+)
+TEXT = _of(
+    "text",
+    [
+        {"inputs": [CHAT_TEXT, RAW]},
+        {"inputs": RAW},
+        {"inputs": [[RAW], [CHAT_TEXT]]},
+        {"inputs": [[RAW, "x"]]},
+        {"inputs": ["  a b "]},
+        {"inputs": [RAW], "params": {"max_new_tokens": 1}},
+        {"inputs": [RAW], "params": {"return_full_text": False, "unknown": 1}},
+        {"inputs": [CHAT_TEXT], "params": {"return_full_text": False, "max_new_tokens": 3}},
+        {"instances": [RAW, CHAT_TEXT]},
+        {"instances": RAW},
+        {"instances": [{"x": RAW, "y": "z"}, {"x": CHAT_TEXT, "y": "z"}]},
+        {"dataframe_records": [{"x": RAW}, {"x": CHAT_TEXT}]},
+        {"dataframe_records": [{"x": RAW, "max_tokens": 3}]},
+        {"dataframe_records": [RAW, CHAT_TEXT]},
+        {"dataframe_records": [[RAW, "x"]]},
+        {"dataframe_split": {"columns": ["a", "b"], "data": [[RAW, CHAT_TEXT]]}},
+        {"dataframe_split": {"columns": ["a"], "index": [0, 1], "data": [[RAW]]}},
+        {"dataframe_split": {"data": [[RAW], [CHAT_TEXT]]}},
+        {"dataframe_split": {"data": [RAW, CHAT_TEXT]}},
+        {"dataframe_split": {"data": {"a": [RAW]}}},
+        {"prompt": RAW},
+        {"prompt": RAW, "max_new_tokens": 1},
+        {"input": RAW, "x": "y"},
+        {"messages": RAW},
+        {"prompt": RAW, "foo": [1, 2]},
+        {"inputs": []},
+        {"inputs": None},
+        {"inputs": {"prompt": RAW}},
+        {"inputs": [[["a"]]]},
+        {"instances": {"x": RAW}},
+        {"dataframe_records": []},
+        {"dataframe_records": [{}]},
+        {"dataframe_records": RAW},
+        {"dataframe_records": [{"x": 5}]},
+        {"dataframe_records": [{"x": None}, {"x": RAW}]},
+        {"dataframe_records": [{"x": RAW}, CHAT_TEXT]},
+        {"dataframe_split": {"data": []}},
+        {"prompt": [RAW, CHAT_TEXT]},
+        {"messages": SPAIN},
+        {"inputs": [RAW], "params": {"max_new_tokens": "5"}},
+        {"inputs": [RAW], "params": {"do_sample": 1}},
+        {"inputs": [RAW], "params": []},
+    ],
+)
+CSV: list[tuple[str, bytes]] = [
+    ("text", b"prompt\nThe capital of Spain is\n"),
+    ("text", b"a,b\nThe capital of Spain is,3\nThe capital of Peru is,4\n"),
+    ("text", b"x\nNA\n"),
+    ("chat", b"messages\nx\n"),
+    ("completions", b"prompt\nx\n"),
+    ("completions", b"prompt,max_tokens\nx,3\n"),
+]
+CORPUS: list[Any] = [*CHAT, *COMPLETIONS, *TEXT]
