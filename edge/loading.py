@@ -56,7 +56,7 @@ def onnx_loader(bundle: Bundle, settings: Settings) -> Loader:
     def load() -> Loaded:
         silence_telemetry()
         # Imported here: the arbiter process must not hold the runtime.
-        from edge.engine.tokenizer import GenaiTokenizer
+        from edge.engine.genai_tokenizer import GenaiTokenizer
 
         tokenizer = GenaiTokenizer(bundle.model_folder, bundle.manifest.chat_template)
         if settings.engine == "genai":
