@@ -29,7 +29,8 @@ def of_row(
     group = heads // kv_heads
     if softcap is not None:
         grouped = query.reshape(kv_heads, group * tokens, size)
-        out = _capped(grouped, keys, values, _tiled(mask, is_causal, group, query, length), scaling, softcap)
+        seen = _tiled(mask, is_causal, group, query, length)
+        out = _capped(grouped, keys, values, seen, scaling, softcap)
         return out.view(heads, tokens, -1).transpose(0, 1)
     if tokens == 1:
         # The heads of a group look at the same keys: to the kernel, they are its tokens.

@@ -60,9 +60,10 @@ class RowMemory:
 
 def _flat(shape: KvShape, capacity: int) -> torch.Tensor:
     size_bytes = capacity * shape.token_bytes
+    numbers = size_bytes // int(shape.dtype.itemsize)
     if shape.device.type != "cpu":
-        return torch.empty(size_bytes // shape.dtype.itemsize, dtype=shape.dtype, device=shape.device)
+        return torch.empty(numbers, dtype=shape.dtype, device=shape.device)
     memory = mmap.mmap(-1, max(1, size_bytes), flags=_FLAGS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return torch.frombuffer(memory, dtype=shape.dtype, count=size_bytes // shape.dtype.itemsize)
+    return torch.frombuffer(memory, dtype=shape.dtype, count=numbers)

@@ -27,7 +27,7 @@ _MISFITS = (Misfit, RuntimeError, AttributeError, TypeError, ValueError, IndexEr
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the deployment says: EDGE_DTYPE, the engine's threads and the aim of a prompt's chunk."""
+    """What the deployment says; `features` are the CPU's instruction sets."""
 
     threads: int
     prefill_chunk_ms: int
@@ -42,8 +42,11 @@ def load(folder: Path, manifest: Manifest, options: Options) -> PipelineEngine:
     threads = Threads(options.threads)
     threads.apply()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = precision.choose(options.dtype, manifest.quantization, options.features, device)
-    model = weights.load(folder, dtype, device)
+    name = precision.choose(
+        options.dtype, manifest.quantization, options.features, is_cpu=device.type == "cpu"
+    )
+    dtype: torch.dtype = getattr(torch, name)
+    model = weights.load(folder, dtype, device, runs_remote_code=manifest.remote_code)
     wanted = trial.reference(model)
     runner = _runner(model, wanted)
     limits = Limits(
@@ -54,7 +57,7 @@ def load(folder: Path, manifest: Manifest, options: Options) -> PipelineEngine:
     )
     _log.info(
         "model opened",
-        extra={"dtype": str(dtype).removeprefix("torch."), "device": str(device), "rows": runner.name},
+        extra={"dtype": name, "device": str(device), "rows": runner.name},
     )
     return PipelineEngine(
         runner, limits, threads=threads, prefill_chunk_ms=options.prefill_chunk_ms

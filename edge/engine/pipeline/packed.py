@@ -71,15 +71,21 @@ class Packed(Cache):
         self.masks: dict[tuple[int, int | None], torch.Tensor | None] = {}
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        layer_idx: int,
+        *_: Any,
+        **__: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write keys and values (1, kv_heads, tokens, size) to the rows that they belong to."""
         self.layer = layer_idx
         start = 0
         for segment in self.segments:
-            end, until = start + segment.tokens, segment.past + segment.tokens
-            segment.memory.keys[layer_idx][:, segment.past : until] = key_states[0, :, start:end]
-            segment.memory.values[layer_idx][:, segment.past : until] = value_states[0, :, start:end]
+            end = start + segment.tokens
+            new = slice(segment.past, segment.past + segment.tokens)
+            segment.memory.keys[layer_idx][:, new] = key_states[0, :, start:end]
+            segment.memory.values[layer_idx][:, new] = value_states[0, :, start:end]
             start = end
         return key_states, value_states
 

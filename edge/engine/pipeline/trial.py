@@ -48,11 +48,17 @@ def reference(model: Any) -> Reference:
     """The plain forward calls of `model`, whose attention must be its own."""
     config = model.config.get_text_config(decoder=True)
     draw = np.random.default_rng(_SEED)
-    rows = [draw.integers(0, config.vocab_size, size, dtype=np.int32) for size in (_LONG, _SHORT)]
+    long, short = (
+        draw.integers(0, config.vocab_size, size, dtype=np.int32) for size in (_LONG, _SHORT)
+    )
     with torch.inference_mode():
-        logits = [numbers(_plain(model, row)) for row in rows]
-    tolerance = _TOLERANCE.get(model.dtype, _TOLERANCE[torch.bfloat16])
-    return Reference(*rows, *logits, tolerance)
+        return Reference(
+            long,
+            short,
+            numbers(_plain(model, long)),
+            numbers(_plain(model, short)),
+            _TOLERANCE.get(model.dtype, _TOLERANCE[torch.bfloat16]),
+        )
 
 
 def kv_shape(model: Any) -> KvShape:
@@ -92,9 +98,10 @@ def check(runner: Runner, wanted: Reference, **options: Any) -> None:
             [Piece(long, wanted.long[second:], second)],
         ]
     given = [runner.run(pieces, **options) for pieces in calls]
+    middle, last = given[-2][0], given[-1][0]
     _compare(given[0][1], wanted.short_logits, wanted.tolerance)
-    _compare(given[-2][0], wanted.long_logits[second - len(given[-2][0]) : second], wanted.tolerance)
-    _compare(given[-1][0], wanted.long_logits[second:], wanted.tolerance)
+    _compare(middle, wanted.long_logits[second - len(middle) : second], wanted.tolerance)
+    _compare(last, wanted.long_logits[second:], wanted.tolerance)
 
 
 def _compare(given: Logits, wanted: Logits, tolerance: float) -> None:

@@ -72,7 +72,9 @@ def _gaps(found: dict[str, Any]) -> list[str]:
         "mismatched_keys": "has weights of another shape for",
     }
     return [
-        f"model: it {text} {_listed(found[kind])}" for kind, text in kinds.items() if found.get(kind)
+        f"model: it {text} {_listed(found[kind])}"
+        for kind, text in kinds.items()
+        if found.get(kind)
     ]
 
 
