@@ -17,6 +17,12 @@ from build.mlmodel import MLMODEL, MlModel
 CONFIG = "config.json"
 CHAT, COMPLETIONS, TEXT = "llm/v1/chat", "llm/v1/completions", "text-generation"
 TASKS = (CHAT, COMPLETIONS, TEXT)
+_TEXTS = (
+    *("task", "inference_task", "pipeline_model_type", "model_binary", "source_model_name"),
+    *("source_model_revision", "local_base_model_path", "tokenizer_name", "tokenizer_revision"),
+    "peft_adaptor",
+)
+_MOST_CHARACTERS, _MOST_BYTES = 2000, 255  # of a path, of one of its parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,11 @@ def read(described: MlModel | None, findings: Findings) -> Flavor:
     if described is None:
         return Flavor(weights=".")
     said = described.transformers
+    findings.problems += [
+        f"MLmodel: flavors.transformers.{key} is {said[key]!r:.80}, expected a short text"
+        for key in _TEXTS
+        if said.get(key) is not None and not _is_text(said[key])
+    ]
     flavor = _flavor(said, described)
     if flavor.task not in TASKS:
         findings.problems.append(
@@ -71,7 +82,7 @@ def read(described: MlModel | None, findings: Findings) -> Flavor:
 
 def _flavor(said: Mapping[str, Any], described: MlModel) -> Flavor:
     def text(key: str) -> str:
-        return str(said.get(key) or "")
+        return str(said[key]) if _is_text(said.get(key)) else ""
 
     task = described.metadata.get("task") or text("inference_task") or text("task")
     is_named = bool(text("source_model_revision") or text("local_base_model_path"))
@@ -87,6 +98,12 @@ def _flavor(said: Mapping[str, Any], described: MlModel) -> Flavor:
         peft=text("peft_adaptor"),
         prompt_template=str(described.metadata.get("prompt_template") or ""),
     )
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be a name, or a path whose parts a file system takes."""
+    is_text = isinstance(value, str) and value.isprintable() and len(value) <= _MOST_CHARACTERS
+    return is_text and all(len(part.encode()) <= _MOST_BYTES for part in str(value).split("/"))
 
 
 def _components(said: Mapping[str, Any]) -> set[str]:

@@ -20,6 +20,7 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PICKLED = "adapter_model.bin"
 _KIND = "LORA"
+_PATTERNS = {"r": "rank_pattern", "lora_alpha": "alpha_pattern"}
 # Variants of LoRA whose merge is another one, and fields that add what no weight holds.
 _UNMERGEABLE = (
     *("use_dora", "use_qalora", "lora_bias", "target_parameters", "trainable_token_indices"),
@@ -69,8 +70,8 @@ def read(folder: Path, findings: Findings) -> Lora | None:
     return Lora(
         alpha=float(data["lora_alpha"]),
         rank=int(data["r"]),
-        alpha_pattern=dict(data.get("alpha_pattern") or {}),
-        rank_pattern=dict(data.get("rank_pattern") or {}),
+        alpha_pattern=_patterns(data, "alpha_pattern"),
+        rank_pattern=_patterns(data, "rank_pattern"),
         is_rank_stabilized=bool(data.get("use_rslora")),
         is_transposed=bool(data.get("fan_in_fan_out")),
         base=str(data.get("base_model_name_or_path") or ""),
@@ -99,8 +100,32 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, least in (("r", 1), ("lora_alpha", 0)):
         value = data.get(name)
-        if not isinstance(value, int | float) or not value >= least:
+        if not _is_number(value, least):
             yield f"{CONFIG}: {name} is {value!r}, expected a number of at least {least}"
+        patterns = _PATTERNS[name]
+        for module, value in _patterns(data, patterns).items():
+            if not _is_pattern(module) or not _is_number(value, least):
+                yield (
+                    f"{CONFIG}: {patterns} has {module!r:.80}: {value!r}, expected the end of a "
+                    f"module's path and a number of at least {least}"
+                )
+
+
+def _patterns(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = data.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_number(value: object, least: int) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= least
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(rf"(.*\.)?({text})")
+    except re.error:
+        return False
+    return True
 
 
 def _key(patterns: Mapping[str, Any], module: str) -> str:

@@ -88,3 +88,11 @@ def test_an_mlflow_model_is_told_by_its_flavors(tmp_path):
     assert not flavor.is_pipeline(tmp_path, MlModel(flavors=("python_function",)))
     (tmp_path / "MLmodel").write_text("{")
     assert not flavor.is_pipeline(tmp_path, None)
+
+
+@pytest.mark.parametrize("value", [[1], "a\nb", "a" * 256, "x/" * 2000])
+def test_what_cannot_be_a_folder_is_refused(findings, value):
+    assert flavor.read(model(peft_adaptor=value), findings).peft == ""
+    (problem,) = findings.problems
+    assert problem.startswith("MLmodel: flavors.transformers.peft_adaptor is ")
+    assert len(problem) < 200

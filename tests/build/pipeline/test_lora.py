@@ -74,6 +74,9 @@ def test_ways_to_begin_that_leave_the_base_alone(read, findings, begun):
         ({"r": 0}, "r is 0, expected a number of at least 1"),
         ({"r": None}, "r is None"),
         ({"lora_alpha": "high"}, "lora_alpha is 'high'"),
+        ({"lora_alpha": float("inf")}, "lora_alpha is inf"),
+        ({"rank_pattern": {"q": 0}}, "rank_pattern has 'q': 0, expected the end of a module's"),
+        ({"alpha_pattern": {"(": 2}}, "alpha_pattern has '(': 2"),
     ],
 )
 def test_numbers_that_are_none(read, findings, changes, told):
