@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,41 +17,65 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "build" / "demo" / "model"
 CODE = ROOT / "build" / "pyfunc.py"
 NAME, ALIAS = "phial-demo", "champion"
-URI = f"models:/{NAME}@{ALIAS}"
 TAG = "phial.source_sha256"
 QUESTIONS = "50"  # enough for a figure in the run, few enough for a first impression
 
 
-def main() -> int:
-    """Returns the exit status of `python -m build log`, 0 when there was nothing to do."""
-    wanted = digest()
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """One form of the demo model: its folder, its registered name, and how it is logged."""
+
+    folder: Path
+    name: str
+    command: tuple[str, ...]
+
+    @property
+    def uri(self) -> str:
+        """The version under the alias."""
+        return f"models:/{self.name}@{ALIAS}"
+
+
+DEMOS = {
+    "onnx": Demo(ROOT / "build" / "demo" / "model", NAME, ("log", "--questions", QUESTIONS)),
+    "pipeline": Demo(
+        ROOT / "build" / "demo" / "weights",
+        f"{NAME}-pipeline",
+        ("log-pipeline", "--temperature", "0"),
+    ),
+}
+URI = DEMOS["onnx"].uri
+
+
+def main(flavor: str = "onnx") -> int:
+    """Returns the exit status of the logging command, 0 when there was nothing to do."""
+    demo = DEMOS[flavor]
+    wanted = digest(demo.folder)
     from mlflow import MlflowClient
 
-    if registered(MlflowClient()) == wanted:
-        print(f"{URI} is registered already", flush=True)
+    if registered(MlflowClient(), demo.name) == wanted:
+        print(f"{demo.uri} is registered already", flush=True)
         return 0
-    named = ["--name", NAME, "--register", "--alias", ALIAS, "--tag", f"{TAG}={wanted}"]
-    return build(["log", str(MODEL), *named, "--questions", QUESTIONS])
+    named = ["--name", demo.name, "--register", "--alias", ALIAS, "--tag", f"{TAG}={wanted}"]
+    return build([*demo.command, str(demo.folder), *named])
 
 
-def digest() -> str:
+def digest(folder: Path = DEMOS["onnx"].folder) -> str:
     """sha256 over the names and bytes of the model's files and of the code logged with them."""
     whole = hashlib.sha256(CODE.read_bytes())
-    for path in sorted(p for p in MODEL.rglob("*") if p.is_file()):
-        whole.update(f"{path.relative_to(MODEL)}\0{path.stat().st_size}\0".encode())
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        whole.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
         whole.update(path.read_bytes())
     return whole.hexdigest()
 
 
-def registered(client: MlflowClient) -> str | None:
+def registered(client: MlflowClient, name: str = NAME) -> str | None:
     """The digest that the version under the alias was logged from; None where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
-        version = client.get_model_version_by_alias(NAME, ALIAS)
+        version = client.get_model_version_by_alias(name, ALIAS)
     except MlflowException:
         return None
     tags: dict[str, str] = version.tags
@@ -58,4 +83,4 @@ def registered(client: MlflowClient) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from scripts.conversation import Conversation, NoAnswer
-from scripts.enroll import URI
+from scripts.enroll import DEMOS
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTED = time.monotonic()
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         port = claim_port(args.host, args.port)
         state = args.state.resolve()
         state.mkdir(parents=True, exist_ok=True)
-        uri, environment = (args.uri, dict(os.environ)) if args.uri else enroll(state)
+        own = (args.uri, dict(os.environ))
+        uri, environment = own if args.uri else enroll(state, args.flavor)
         bundle = export(uri, state / "bundle", environment)
         return serve(bundle, args.host, port, state / "appliance.log", args)
     except Failed as failure:
@@ -62,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
         help="models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID/NAME or a folder, in the store "
         "that MLFLOW_TRACKING_URI names; without it, the demo model through a store of its own",
     )
+    about = "of the demo model; pipeline: its torch weights, by transformers (%(default)s)"
+    add("--flavor", choices=tuple(DEMOS), default="onnx", help=about)
     add("--once", action="store_true", help="stop after the answer, exit 0")
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=int, default=8080, help="0 takes a free one (%(default)s)")
@@ -102,15 +105,15 @@ def claim_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def enroll(state: Path) -> tuple[str, Mapping[str, str]]:
-    """Register the demo model in a store in `state`.
+def enroll(state: Path, flavor: str) -> tuple[str, Mapping[str, str]]:
+    """Register the demo model, as an ONNX model or a pipeline, in a store in `state`.
 
     Returns its URI and the environment in which that URI means something.
     """
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{state / 'mlflow.db'}"}
     environment.pop("MLFLOW_REGISTRY_URI", None)
-    step([sys.executable, "-m", "scripts.enroll"], environment, state)
-    return URI, environment
+    step([sys.executable, "-m", "scripts.enroll", flavor], environment, state)
+    return DEMOS[flavor].uri, environment
 
 
 def export(uri: str, bundle: Path, environment: Mapping[str, str]) -> Path:

@@ -151,9 +151,22 @@ def test_nothing_is_written_at_home(project: Project, bundle: Path) -> None:
     assert list((project.folder / "home").rglob("*")) == []
 
 
+def test_every_command_is_one_of_the_factory_or_the_appliance(repository: Path) -> None:
+    """With its parameters filled in, the command line takes it."""
+    from build.__main__ import parser
+
+    project = yaml.safe_load((repository / "MLproject").read_text())
+    for name, entry in project["entry_points"].items():
+        words = entry["command"].format_map(dict.fromkeys(entry["parameters"], "x")).split()
+        assert words[:2] == ["python", "-m"]
+        if words[2] == "build":
+            assert parser().parse_args(words[3:]).command == name.replace("_", "-")
+
+
 def test_the_project_names_its_environment(repository: Path) -> None:
     project = yaml.safe_load((repository / "MLproject").read_text())
     environment = yaml.safe_load((repository / project["python_env"]).read_text())
-    assert set(project["entry_points"]) == {"optimize", "log", "export", "image", "serve"}
+    entries = {"optimize", "log", "log_pipeline", "export", "image", "serve"}
+    assert set(project["entry_points"]) == entries
     for line in environment["dependencies"]:
         assert (repository / line.removeprefix("-r ")).is_file()

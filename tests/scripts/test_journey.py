@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -90,6 +91,21 @@ def test_a_second_run_does_not_log_again(start, store):
     assert "is registered already" in out
     assert "Madrid" in out
     assert len(MlflowClient(store).search_model_versions(f"name = '{enroll.NAME}'")) == 1
+
+
+@pytest.mark.torch
+def test_the_pipeline_flavor_goes_the_same_way(start, store, place):
+    """The demo model's torch weights: logged, tried, sealed, served by torch, asked."""
+    status, out, err = finish(start("--once", "--port", "0", "--flavor", "pipeline"))
+    assert status == 0, out + err
+    assert "models:/phial-demo-pipeline@champion --out" in out
+    assert "pipeline (transformers and torch)" in out
+    assert "verdict: good" in out
+    assert "the trial was left out" not in out
+    assert re.search(r"A  .*Madrid", out)
+    manifest = json.loads((place / "state" / "bundle" / "manifest.json").read_text())
+    assert manifest["flavor"] == "pipeline"
+    assert '"engine": "pipeline"' in (place / "state" / "appliance.log").read_text()
 
 
 def test_a_changed_model_would_be_logged_again(store):
