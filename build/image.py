@@ -143,7 +143,8 @@ def _bundle(args: argparse.Namespace, out: Path) -> Bundle:
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The flags that shape the model, as far as they were given: for the provenance."""
     names = ("name", "artifact", "context_length", "prompt_format", "system_prompt", "numpy")
-    given = {name: getattr(args, name) for name in names if getattr(args, name)}
+    allowed = ("allow_pickle", "allow_remote_code", "allow_download")
+    given = {name: getattr(args, name) for name in (*names, *allowed) if getattr(args, name)}
     if args.adapter:  # whose files lie somewhere on this machine
         given["adapter"] = [name for name, _ in args.adapter]
     return {**given, **dict(options.options_of(args).generation)}

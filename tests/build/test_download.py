@@ -8,7 +8,7 @@ from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
 
 from build import download
-from build.download import fetch
+from build.download import Allowed, fetch
 from build.errors import SourceNotFound
 from build.options import Stores
 from build.progress import Progress
@@ -55,10 +55,10 @@ class Repository:
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    def go(repository):
+    def go(repository, allowed=None):
         monkeypatch.setattr(download, "get_artifact_repository", lambda *_, **__: repository)
         location = Location("s3://bucket/model", Lineage(), "model", Stores())
-        return fetch(location, tmp_path / "into", QUIET)
+        return fetch(location, tmp_path / "into", QUIET, allowed)
 
     return go
 
@@ -73,6 +73,71 @@ def test_everything_but_code_and_pickles(run):
     ]
     assert (source.folder / "artifacts/x/model.onnx.data").read_bytes() == b"w" * 5000
     assert source.is_ours
+
+
+PIPELINE = {
+    "MLmodel": b"flavors: {transformers: {task: text-generation}}",
+    "model/config.json": b"{}",
+    "model/model.safetensors": b"weights",
+    "model/pytorch_model.bin": b"pickle",
+    "model/tf_model.h5": b"other",
+    "model/modeling.py": b"code",
+    "components/tokenizer/tokenizer.json": b"{}",
+    "python_model.pkl": b"never",
+}
+SAFE = (
+    *("MLmodel", "components/tokenizer/tokenizer.json"),
+    *("model/config.json", "model/model.safetensors"),
+)
+
+
+@pytest.fixture
+def pipeline(monkeypatch):
+    """The store holds a model of the transformers flavor, with changes."""
+
+    def hold(**changes):
+        files = {name: text for name, text in {**PIPELINE, **changes}.items() if text is not None}
+        monkeypatch.setattr(sys.modules[__name__], "FILES", files)
+
+    return hold
+
+
+@pytest.mark.parametrize(
+    ("allowed", "more"),
+    [
+        (Allowed(), ()),
+        (Allowed(pickles=True), ("model/pytorch_model.bin",)),
+        (Allowed(code=True), ("model/modeling.py",)),
+    ],
+)
+def test_the_weights_of_a_pipeline_and_what_was_allowed(run, pipeline, allowed, more):
+    pipeline()
+    repository = Repository()
+    source = run(repository, allowed)
+    assert set(repository.fetched) == {*SAFE, *more}
+    assert len(repository.fetched) == len(SAFE) + len(more)
+    assert set(source.left_behind) == PIPELINE.keys() - {*SAFE, *more}
+
+
+def test_a_bare_folder_of_hugging_face(run, pipeline):
+    pipeline(**{"MLmodel": None, "config.json": b"{}", "model.safetensors": b"w"})
+    repository = Repository()
+    run(repository)
+    assert {"config.json", "model.safetensors"} <= set(repository.fetched)
+    assert "model/pytorch_model.bin" not in repository.fetched
+
+
+def test_an_mlmodel_that_cannot_be_read_is_for_the_checks(run, pipeline):
+    pipeline(MLmodel=b"{")
+    repository = Repository()
+    run(repository)
+    assert "model/model.safetensors" not in repository.fetched
+
+
+def test_weights_cut_short(run, pipeline):
+    pipeline()
+    with pytest.raises(SourceNotFound, match=r"sent 6 of the 7 bytes of model/model\.safetensors"):
+        run(Repository(loses="model/model.safetensors"))
 
 
 def test_a_file_cut_short(run):

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from build import interface, log, measure, options, traits
+from build import interface, log, log_pipeline, measure, options, traits
 from build.findings import Findings
+from build.pipeline import record
+from build.pipeline import traits as pipeline_traits
+from build.pipeline.validate import validate as validate_pipeline
 from build.pyfunc import Settings
 from build.source import Source
 from build.validate import validate
@@ -62,3 +65,31 @@ def test_every_setting_is_on_the_page_with_its_default(page: str) -> None:
 
 def test_every_requirement_is_on_the_page(page: str) -> None:
     assert all(f"`{package}`" in page for package in interface.REQUIRED)
+
+
+@pytest.fixture(scope="module")
+def pipelines(page: str) -> str:
+    return page.partition("## Pipelines")[2].partition("## As an MLflow project")[0]
+
+
+def test_every_flag_of_log_pipeline_is_on_the_page(page: str, pipelines: str) -> None:
+    commands = argparse.ArgumentParser().add_subparsers()
+    log_pipeline.add_parser(commands)
+    parser = commands.choices["log-pipeline"]
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    known = {flag for flag in flags if flag.startswith("--")} - {"--help"}
+    assert {flag for flag in known if flag not in page} == set()
+    assert set(re.findall(r"--[a-z][a-z-]+", pipelines)) <= flags
+
+
+def test_what_log_pipeline_records_is_on_the_page(
+    page: str, pipelines: str, repository: Path, tmp_path: Path
+) -> None:
+    folder = repository / "build" / "demo" / "weights"
+    source = Source(folder, Lineage(), "x")
+    model = validate_pipeline(source, options.Options(trial=False), Findings(), tmp_path)
+    params = pipeline_traits.read(model, folder, "llm/v1/chat")
+    names = {name for name in params if not name.startswith("file_bytes/")}
+    assert {name for name in names if f"`{name}`" not in page} == set()
+    shown = {*pipeline_traits.tags(params), *record.REQUIRED}
+    assert {name for name in shown if f"`{name}`" not in pipelines} == set()
