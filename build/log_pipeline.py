@@ -18,7 +18,7 @@ from build.pipeline.flavor import CHAT, TASKS, TEXT, is_pipeline
 from edge.bundle import Lineage
 
 if TYPE_CHECKING:
-    from build.pipeline.validate import Model
+    from build.pipeline.model import Model
     from build.record import Entry
 
 # What holds where neither flags nor generation_config.json say anything.

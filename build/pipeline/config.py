@@ -35,7 +35,6 @@ class Config:
     head_size: int
     vocab_size: int
     eos_ids: tuple[int, ...]
-    is_tied: bool
     code_files: tuple[str, ...]
 
     @property
@@ -102,7 +101,6 @@ def _config(data: Mapping[str, Any], text: Mapping[str, Any], architecture: str)
         head_size=own or (hidden // heads if heads else 0),
         vocab_size=_number(text, ("vocab_size",)),
         eos_ids=ids(data.get("eos_token_id")) or ids(text.get("eos_token_id")),
-        is_tied=data.get("tie_word_embeddings") is not False,
         code_files=code_files(data),
     )
 

@@ -20,7 +20,7 @@ TASKS = (CHAT, COMPLETIONS, TEXT)
 _TEXTS = (
     *("task", "inference_task", "pipeline_model_type", "model_binary", "source_model_name"),
     *("source_model_revision", "local_base_model_path", "tokenizer_name", "tokenizer_revision"),
-    "peft_adaptor",
+    *("peft_adaptor", "torch_dtype"),
 )
 _MOST_CHARACTERS, _MOST_BYTES = 2000, 255  # of a path, of one of its parts
 
@@ -31,7 +31,8 @@ class Flavor:
 
     `weights` is the folder of config and weights in the MLflow model, empty where the model only
     names them: `source` is then a repository of the hub with its `revision`, or `base` a folder.
-    `peft` is the adapter's folder, empty where there is none; `prompt_template` is MLflow's own.
+    `peft` is the adapter's folder, empty where there is none; `prompt_template` is MLflow's own;
+    `dtype` is what MLflow computes in, empty where it does not say.
     """
 
     task: str = CHAT
@@ -44,6 +45,7 @@ class Flavor:
     tokenizer_revision: str = ""
     peft: str = ""
     prompt_template: str = ""
+    dtype: str = ""
 
 
 def is_pipeline(folder: Path, described: MlModel | None) -> bool:
@@ -71,6 +73,8 @@ def read(described: MlModel | None, findings: Findings) -> Flavor:
             f"MLmodel: the pipeline's task is {flavor.task!r}, expected {', '.join(TASKS)}: only "
             "text generation is served"
         )
+    if said.get("code"):
+        findings.shims.append("code that was logged beside the model (code_paths) is left out")
     processors = {"processor", "image_processor", "feature_extractor"} & _components(said)
     if processors:
         findings.problems.append(
@@ -96,6 +100,7 @@ def _flavor(said: Mapping[str, Any], described: MlModel) -> Flavor:
         tokenizer_source=text("tokenizer_name"),
         tokenizer_revision=text("tokenizer_revision"),
         peft=text("peft_adaptor"),
+        dtype=text("torch_dtype").removeprefix("torch."),
         prompt_template=str(described.metadata.get("prompt_template") or ""),
     )
 

@@ -41,7 +41,6 @@ class Lora:
     rank_pattern: Mapping[str, int]
     is_rank_stabilized: bool
     is_transposed: bool
-    base: str
 
     def scale(self, module: str) -> float:
         """The factor on `B @ A` for `module`."""
@@ -74,7 +73,6 @@ def read(folder: Path, findings: Findings) -> Lora | None:
         rank_pattern=_patterns(data, "rank_pattern"),
         is_rank_stabilized=bool(data.get("use_rslora")),
         is_transposed=bool(data.get("fan_in_fan_out")),
-        base=str(data.get("base_model_name_or_path") or ""),
     )
 
 

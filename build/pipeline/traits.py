@@ -8,7 +8,7 @@ from pathlib import Path
 
 import edge
 from build import traits
-from build.pipeline.validate import Model
+from build.pipeline.model import Model
 from build.traits import Traits
 
 _SHOWN = ("precision", "parameters", "context_length")

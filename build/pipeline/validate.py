@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from build import mlmodel, template
 from build import signature as build_signature
@@ -15,6 +15,7 @@ from build.mlmodel import MlModel
 from build.options import Options
 from build.pipeline import (
     config,
+    facts,
     flavor,
     layout,
     places,
@@ -26,55 +27,10 @@ from build.pipeline import (
 )
 from build.pipeline.config import GENERATION_CONFIG, Config
 from build.pipeline.flavor import Flavor
+from build.pipeline.model import Model
 from build.pipeline.places import Places
-from build.pipeline.weights import Weights
 from build.source import Source
 from edge.bundle import Defaults, Signature
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A pipeline that can be sealed: `origins` are its files by their names in the bundle."""
-
-    origins: Mapping[str, Path]
-    config: Config
-    weights: Weights
-    signature: Signature
-    generation: Defaults
-    chat_template: str
-    context_length: int
-    eos_ids: tuple[int, ...]
-    mlmodel: MlModel | None
-    remote_code: bool = False
-
-    flavor: ClassVar[Literal["pipeline"]] = "pipeline"
-    adapters: ClassVar[Mapping[str, Path]] = {}
-    runtimes: ClassVar[tuple[str, ...]] = ("torch", "transformers")
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Names in the bundle, sorted."""
-        return tuple(sorted(self.origins))
-
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Memory that a token of context takes, in the type of the weights."""
-        wide = {"F32": 4}.get(self.weights.dtype, 2)
-        return self.config.kv_elements_per_token * wide
-
-    @property
-    def quantization(self) -> str:
-        """Precision of the weights: `fp32`, `fp16`, `bf16`."""
-        return self.weights.precision
-
-    @property
-    def model_type(self) -> str:
-        """The architecture's name."""
-        return self.config.model_type
-
-    def origin(self, name: str) -> Path:
-        """Where the file `name` lies now."""
-        return self.origins[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +82,7 @@ def validate(source: Source, options: Options, findings: Findings, work: Path) -
         parts.mlmodel,
         bool(parts.code),
     )
-    _note(model, parts.flavor, findings)
+    facts.note(model, parts.flavor, findings)
     return model
 
 
@@ -230,26 +186,3 @@ def _try(origins: Mapping[str, Path], parts: _Parts, work: Path, findings: Findi
     for name, path in origins.items():
         (flat / name).symlink_to(path.resolve())
     findings.problems += trial.attempt(flat, parts.chat_template, remote_code=bool(parts.code))
-
-
-def _note(model: Model, said: Flavor, findings: Findings) -> None:
-    size = sum(path.stat().st_size for path in model.origins.values())
-    findings.facts.update(
-        {
-            "flavor": "pipeline (transformers and torch)",
-            "architecture": f"{model.model_type} ({model.config.architecture})",
-            "weights": f"{model.quantization}, {model.weights.parameters:,} parameters",
-            "files": f"{len(model.origins)} files, {size:,} bytes",
-            "context": f"{model.context_length:,} tokens",
-            "KV cache": f"{model.kv_bytes_per_token:,} bytes a token",
-            "signature": _described(model.signature, said),
-            "chat template": f"{len(model.chat_template):,} characters",
-            "ends on": ", ".join(map(str, model.eos_ids)),
-        }
-    )
-
-
-def _described(signed: Signature, said: Flavor) -> str:
-    column = signed.inputs[0].name if signed.inputs else ""
-    kind = f"{column or 'unnamed'}: string -> string" if signed.kind == "prompt" else said.task
-    return f"{kind}; parameters: {', '.join(param.name for param in signed.params) or 'none'}"

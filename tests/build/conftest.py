@@ -19,6 +19,9 @@ import pytest
 
 from build.findings import Findings
 from tests.build.logging_styles import log_chat, log_notebook
+from tests.build.pipeline_logging import demo_pipeline, demo_weights, logged_pipeline
+
+__all__ = ["demo_pipeline", "demo_weights", "logged_pipeline"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,25 @@ def findings() -> Findings:
 def onnx_folder(demo_model: Path, tmp_path: Path) -> Path:
     """A copy of the demo model that a test may spoil."""
     return Path(shutil.copytree(demo_model, tmp_path / "onnx"))
+
+
+@pytest.fixture
+def hf_folder(demo_weights: Path, tmp_path: Path) -> Path:
+    """A copy of the demo model's torch weights that a test may spoil."""
+    return Path(shutil.copytree(demo_weights, tmp_path / "hf"))
+
+
+@pytest.fixture
+def change() -> Callable[..., None]:
+    """`change(path, key=value)` sets keys of a JSON file; None removes one."""
+
+    def go(path: Path, **values: Any) -> None:
+        data = json.loads(path.read_text()) if path.exists() else {}
+        for key, value in values.items():
+            data.pop(key, None) if value is None else data.update({key: value})
+        path.write_text(json.dumps(data))
+
+    return go
 
 
 @pytest.fixture

@@ -12,18 +12,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from build.bundle import open_
-from tests.build.pipeline import conftest as tensors
+from tests.build.pipeline import tensor_files as tensors
 from tests.build.pipeline.test_hub import REVISION, cache
-from tests.build.pipeline_logging import (
-    SPAIN,
-    demo_pipeline,
-    demo_weights,
-    folder_of,
-    log,
-    logged_pipeline,
-)
+from tests.build.pipeline_logging import SPAIN, folder_of, log
 
-__all__ = ["demo_pipeline", "demo_weights", "logged_pipeline"]
 pytestmark = pytest.mark.torch
 QUICK = ("--skip-trial", "--json")
 
@@ -170,12 +162,14 @@ def test_completions(export, logging, source):
     ("config", "reply"), [({}, "full"), ({"return_full_text": False}, "stripped")]
 )
 def test_text_generation(export, logging, config, reply):
-    folder, verdict = export(logging(task="text-generation", name="text", model_config=config))
+    more = {"model_config": config, "torch_dtype": torch.float32}
+    folder, verdict = export(logging(task="text-generation", name="text", **more))
     manifest = open_(folder).manifest
     assert (manifest.signature.kind, manifest.signature.reply) == ("prompt", reply)
     assert manifest.signature.inputs[0].name == ""
     assert manifest.generation.temperature == 0.7
     assert verdict["facts"]["max_tokens"] == "256 (text-generation pipeline)"
+    assert any("EDGE_DTYPE=float32 tells it to" in shim for shim in verdict["shims"])
 
 
 def test_by_path(export, logging, demo_weights, source):
@@ -251,9 +245,14 @@ def adapted(demo_pipeline):
     return {"model": model, "tokenizer": demo_pipeline.tokenizer}
 
 
-@pytest.mark.parametrize("base", ["saved", "elsewhere"])
-def test_an_adapter_is_merged(export, logging, adapted, demo_weights, demo_pipeline, source, base):
+@pytest.mark.parametrize("base", ["saved", "elsewhere", "named"])
+def test_an_adapter_is_merged(
+    export, logging, adapted, demo_weights, demo_pipeline, source, base, referring
+):
     elsewhere = {"base_model_path": str(demo_weights)} if base == "elsewhere" else {}
+    if base == "named":
+        adapted["model"].base_model.model.name_or_path = "acme/tiny"
+        adapted["tokenizer"] = referring["tokenizer"]
     logged = logging(adapted, name=base, **elsewhere)
     assert (logged / "peft" / "adapter_model.safetensors").is_file()
     assert (logged / "model").exists() == (base == "saved")
@@ -341,14 +340,6 @@ def test_code_of_its_own(cli, refused, export, hf_folder, change, tmp_path):
     assert open_(folder).manifest.remote_code
     assert (folder / "model" / "modeling_x.py").is_file()
     assert not marker.exists()
-
-
-@pytest.fixture
-def hf_folder(demo_weights, tmp_path):
-    return Path(shutil.copytree(demo_weights, tmp_path / "hf"))
-
-
-change = tensors.change
 
 
 def test_all_problems_in_one_verdict(cli, refused, hf_folder, change):

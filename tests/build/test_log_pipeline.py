@@ -15,10 +15,9 @@ from mlflow.transformers.llm_inference_utils import _SIGNATURE_FOR_LLM_INFERENCE
 from build import log_pipeline
 from build.bundle import open_
 from build.pipeline import loaded, record, trial
-from tests.build.pipeline.conftest import change, read_tensors
-from tests.build.pipeline_logging import SPAIN, demo_weights
+from tests.build.pipeline.tensor_files import read_tensors
+from tests.build.pipeline_logging import SPAIN
 
-__all__ = ["change", "demo_weights"]
 pytestmark = pytest.mark.torch
 NAMES = ("--name", "phi3-chat", "--register", "--alias", "champion", "--alias", "prod")
 MORE = ("--experiment", "trials", "--run-name", "first", "--tag", "team=edge")

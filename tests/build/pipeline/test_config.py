@@ -41,7 +41,6 @@ def test_a_phi(read, findings):
     assert (found.context_length, found.layers, found.kv_heads, found.head_size) == (2048, 3, 2, 64)
     assert found.eos_ids == (4, 0)
     assert found.kv_elements_per_token == 2 * 3 * 2 * 64
-    assert not found.is_tied
 
 
 def test_a_gpt2_in_its_own_words(read, findings):
@@ -60,7 +59,6 @@ def test_a_gpt2_in_its_own_words(read, findings):
     assert findings.problems == []
     assert (found.context_length, found.layers, found.kv_heads, found.head_size) == (128, 2, 4, 16)
     assert found.eos_ids == (7,)
-    assert found.is_tied
 
 
 def test_numbers_in_a_text_section(read, findings):

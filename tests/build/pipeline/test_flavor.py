@@ -52,6 +52,13 @@ def test_a_pipeline_around_a_base_model_elsewhere(findings):
     assert (found.weights, found.base, found.peft) == ("", "/models/base", "peft")
 
 
+def test_code_beside_the_model_is_left_out(findings):
+    assert (
+        flavor.read(model(code="code", torch_dtype="torch.bfloat16"), findings).dtype == "bfloat16"
+    )
+    assert findings.shims == ["code that was logged beside the model (code_paths) is left out"]
+
+
 def test_a_pipeline_of_before_2_4_1(findings):
     assert flavor.read(model(model_binary=None), findings).weights == "pipeline"
 

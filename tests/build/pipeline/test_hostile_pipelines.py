@@ -14,10 +14,11 @@ from build.errors import InvalidModel
 from build.findings import Findings
 from build.options import Options
 from build.pipeline import flavor
-from build.pipeline.validate import Model, validate
+from build.pipeline.model import Model
+from build.pipeline.validate import validate
 from build.source import Source
 from edge.bundle import Lineage
-from tests.build.pipeline.conftest import write_tensors
+from tests.build.pipeline.tensor_files import write_tensors
 
 QUICK = Options(trial=False)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)

@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from build.errors import InvalidModel, OutputRefused
 from build.pipeline import lora, merge, weights
-from tests.build.pipeline.conftest import read_tensors, write_tensors
+from tests.build.pipeline.tensor_files import read_tensors, write_tensors
 
 pytestmark = pytest.mark.torch
 TARGETS = ["qkv_proj", "o_proj", "down_proj", "embed_tokens"]
@@ -136,7 +136,7 @@ def test_adapters_that_do_not_fit(tmp_path, findings, parts, told):
     base = {"x.weight": np.zeros((3, 4), np.float32), "n.weight": np.zeros((1,), np.int64)}
     write_tensors(tmp_path / weights.SINGLE, base)
     write_tensors(tmp_path / lora.WEIGHTS, parts)
-    settled = lora.Lora(2.0, 2, {}, {}, False, False, "")
+    settled = lora.Lora(2.0, 2, {}, {}, False, False)
     with pytest.raises(InvalidModel) as caught:
         merge.merge(weights.read(tmp_path, findings), tmp_path, settled, tmp_path / "merged")
     assert told in str(caught.value)
@@ -148,6 +148,6 @@ def test_a_disk_without_room(tmp_path, findings, monkeypatch):
     write_tensors(tmp_path / lora.WEIGHTS, {A: ONES[0], B: ONES[1]})
     full = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(merge.shutil, "disk_usage", lambda path: full)
-    settled = lora.Lora(2.0, 2, {}, {}, False, False, "")
+    settled = lora.Lora(2.0, 2, {}, {}, False, False)
     with pytest.raises(OutputRefused, match="merging the adapter needs"):
         merge.merge(weights.read(tmp_path, findings), tmp_path, settled, tmp_path / "merged")

@@ -10,7 +10,7 @@ import torch
 
 from build.errors import InvalidModel
 from build.pipeline import pickled, weights
-from tests.build.pipeline.conftest import read_tensors
+from tests.build.pipeline.tensor_files import read_tensors
 
 pytestmark = pytest.mark.torch
 SHARDS = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")

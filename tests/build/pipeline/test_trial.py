@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from build.pipeline import trial
-from tests.build.pipeline.conftest import read_tensors, write_tensors
+from tests.build.pipeline.tensor_files import read_tensors, write_tensors
 
 pytestmark = pytest.mark.torch
 

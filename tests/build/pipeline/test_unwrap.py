@@ -6,7 +6,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from build.pipeline import unwrap, weights
-from tests.build.pipeline.conftest import write_tensors
+from tests.build.pipeline.tensor_files import write_tensors
 
 OWN = {
     "model.q.base_layer.weight": np.arange(6, dtype=np.float16).reshape(2, 3),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from build.pipeline import weights
-from tests.build.pipeline.conftest import write_tensors
+from tests.build.pipeline.tensor_files import write_tensors
 
 HALF = {"model.a": np.ones((2, 3), np.float16), "model.b": np.zeros((5,), np.float16)}
 REST = {"lm_head.weight": np.ones((4, 2), np.float16)}

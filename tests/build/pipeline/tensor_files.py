@@ -1,18 +1,12 @@
-"""Small Hugging Face folders that a test may spoil, and what they are made of."""
+"""Safetensors files, written and read without the code under test."""
 
 import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import pytest
-
-from tests.build.pipeline_logging import demo_pipeline, demo_weights, logged_pipeline
-
-__all__ = ["demo_pipeline", "demo_weights", "logged_pipeline"]
 
 NAMES = {
     "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "int64": "I64",
@@ -35,7 +29,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any]) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """The tensors of a safetensors file, read without the code under test."""
+    """The tensors of a safetensors file by name."""
     raw = path.read_bytes()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
@@ -47,22 +41,3 @@ def read_tensors(path: Path) -> dict[str, Any]:
         )
         for name, entry in header.items()
     }
-
-
-@pytest.fixture
-def hf_folder(demo_weights: Path, tmp_path: Path) -> Path:
-    """A copy of the demo model's weights that a test may spoil."""
-    return Path(shutil.copytree(demo_weights, tmp_path / "hf"))
-
-
-@pytest.fixture
-def change() -> Callable[..., None]:
-    """`change(path, key=value)` sets keys of a JSON file; None removes one."""
-
-    def go(path: Path, **values: Any) -> None:
-        data = json.loads(path.read_text()) if path.exists() else {}
-        for key, value in values.items():
-            data.pop(key, None) if value is None else data.update({key: value})
-        path.write_text(json.dumps(data))
-
-    return go
