@@ -144,26 +144,16 @@ def _scratch(out: Path | None) -> Iterator[Path]:
 
 def _publish(trials: Trials, report: Report, out: Path, scratch: Path) -> None:
     """Make the chosen folder `out`; a source as it is gets copied."""
-    from build import workspace
+    from build import positions, workspace
+    from build.optimize.source import read_config
 
     made = trials.folder(report.chosen)
     try:
         if scratch not in made.parents:
             made = Path(shutil.copytree(made, scratch / "copy"))
-        _open_head(made)
+        positions.open_pruned(made / read_config(made).decoder)
         for part in (made, *made.rglob("*")):
             workspace.sync(part)
         workspace.publish(made, out, replace=False)
     except OSError as error:
         raise OutputRefused(f"cannot write {out}: {error.strerror or error}") from error
-
-
-def _open_head(folder: Path) -> None:
-    """Let the appliance ask a pruned head for the logits that verify drafted tokens."""
-    from contextlib import suppress
-
-    from build import positions
-    from build.optimize.source import read_config
-
-    with suppress(positions.NotPruned):
-        positions.choose(folder / read_config(folder).decoder)
