@@ -32,6 +32,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     about = "log an ONNX model folder to MLflow"
     parser = commands.add_parser("log", help=about, description=__doc__)
     parser.add_argument("folder", type=Path, metavar="ONNX_DIR", help="an onnxruntime-genai folder")
+    add_flags(parser)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags for the name, the run, the model's defaults and the store."""
     naming.add_flags(parser)
     _add_run_flags(parser)
     options.add_generation_flags(parser)
@@ -62,25 +67,32 @@ def run(args: argparse.Namespace) -> int:
     """Log the model; raises `BuildError` with every problem."""
     from build import record
 
-    model = _validated(args)
+    _check_folder(args.folder)
+    model = checked(args.folder, args)
     record.reach(options.stores_of(args))
-    entry = _entry(args, model)
-    receipt = record.record(entry)
-    print(json.dumps(_content(entry, receipt)) if args.json else _text(entry, receipt))
+    entry = entry_of(args, model)
+    tell(entry, record.record(entry), as_json=args.json)
     return EXIT_OK
 
 
-def _validated(args: argparse.Namespace) -> Model:
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InvalidModel(f"ONNX_DIR is {str(folder)!r}, expected a folder")
+    if not (folder / genai_config.NAME).is_file():
+        raise InvalidModel(f"ONNX_DIR {str(folder)!r} has no {genai_config.NAME}")
+
+
+def checked(folder: Path, args: argparse.Namespace) -> Model:
+    """The ONNX model in `folder`, with the defaults that `add_flags` took.
+
+    Raises `InvalidModel` with every problem.
+    """
     from build.findings import Findings
     from build.source import Source
     from build.validate import validate
 
-    if not args.folder.is_dir():
-        raise InvalidModel(f"ONNX_DIR is {str(args.folder)!r}, expected a folder")
-    if not (args.folder / genai_config.NAME).is_file():
-        raise InvalidModel(f"ONNX_DIR {str(args.folder)!r} has no {genai_config.NAME}")
     wanted = options.Options(prompt_format=args.prompt_format, generation=_named(args))
-    return validate(Source(args.folder, Lineage(), args.name), wanted, Findings())
+    return validate(Source(folder, Lineage(), args.name), wanted, Findings())
 
 
 def _named(args: argparse.Namespace) -> dict[str, Any]:
@@ -90,7 +102,8 @@ def _named(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _entry(args: argparse.Namespace, model: Model) -> Entry:
+def entry_of(args: argparse.Namespace, model: Model) -> Entry:
+    """What is to be recorded of `model`; it is measured here, unless a flag says not to."""
     from build import traits
     from build.record import Entry
 
@@ -151,6 +164,11 @@ def own_tags(params: Traits) -> dict[str, str]:
         **{f"phial.{name}": str(params[name]) for name in shown},
         **{f"phial.{package.replace('-', '_')}": version(package) for package in made_with},
     }
+
+
+def tell(entry: Entry, receipt: Receipt, *, as_json: bool) -> None:
+    """Print where the model now is, and what was recorded about it."""
+    print(json.dumps(_content(entry, receipt)) if as_json else _text(entry, receipt))
 
 
 def _content(entry: Entry, receipt: Receipt) -> dict[str, Any]:
