@@ -111,7 +111,7 @@ def _parent(order: Order, bundle: Bundle) -> AbstractContextManager[Subject]:
         "context_length": bundle.manifest.context_length,
     }
     folder = bundle.model_folder
-    return subjects.running(_PARENT, folder, "the parent", terms, exporter.SURROUNDINGS)
+    return subjects.running(_PARENT, folder, "transformers", terms, exporter.SURROUNDINGS)
 
 
 def _converted(order: Order, folder: Path) -> AbstractContextManager[Subject]:
