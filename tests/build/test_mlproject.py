@@ -154,6 +154,7 @@ def test_nothing_is_written_at_home(project: Project, bundle: Path) -> None:
 def test_the_project_names_its_environment(repository: Path) -> None:
     project = yaml.safe_load((repository / "MLproject").read_text())
     environment = yaml.safe_load((repository / project["python_env"]).read_text())
-    assert set(project["entry_points"]) == {"optimize", "log", "export", "image", "serve"}
+    steps = {"optimize", "log", "convert", "export", "image", "serve"}
+    assert set(project["entry_points"]) == steps
     for line in environment["dependencies"]:
         assert (repository / line.removeprefix("-r ")).is_file()
