@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -82,3 +83,35 @@ def task(chats: str) -> Task:
     """A little of everything."""
     prompts = (SPAIN, "Which country has the capital Oslo?")
     return Task(chats, 128, prompts, 24, is_chat=True)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """An empty folder for a conversion to work in."""
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "scratch"
+
+
+@pytest.fixture
+def ready_made(
+    parent: Subject, demo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[object, str]]:
+    """Spares a conversion what takes long: the parent runs already, and what the model builder
+    makes of the demo's weights lies in the repository, byte for byte (`test_recipe`).
+
+    Holds what the builder was asked for: options and precision.
+    """
+    from build.convert import conversion
+
+    @contextmanager
+    def running(*_: object) -> Iterator[Subject]:
+        yield parent
+
+    def export(weights: Path, folder: Path, options: object, precision: str) -> None:
+        made.append((options, precision))
+        shutil.copytree(demo_model, folder, ignore=shutil.ignore_patterns("LICENSE", "README.md"))
+
+    made: list[tuple[object, str]] = []
+    monkeypatch.setattr(conversion, "_parent", running)
+    monkeypatch.setattr(exporter, "export", export)
+    return made

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import shutil
 
 import pytest
 
-from build.errors import BuildFailed
-from build.optimize import exporter, subjects
 from tests.build.convert.conftest import SPAIN
 
 pytestmark = pytest.mark.torch
@@ -17,14 +16,7 @@ ASKED = f"<|user|>\n{SPAIN}<|end|>\n<|assistant|>\n"
 MADRID = "The capital of Spain is Madrid.<|end|>"
 
 
-def terms(**changes):
-    return {"threads": 1, "dtype": "float32", "eos_ids": [4, 0], "context_length": 2048, **changes}
-
-
-def started(folder, **changes):
-    return subjects.running(
-        "build.convert.parent", folder, "transformers", terms(**changes), exporter.SURROUNDINGS
-    )
+TERMS = {"threads": 1, "dtype": "float32", "eos_ids": [4, 0], "context_length": 2048}
 
 
 def test_it_says_what_runs_it(parent):
@@ -63,15 +55,33 @@ def test_every_position_but_the_first_is_judged(parent):
     assert min(scored.logprobs) < -3  # the question could have been any
 
 
-def test_weights_that_are_cut_short_are_told_of(weights, tmp_path):
+@pytest.fixture
+def replies(monkeypatch, capsys):
+    """`replies(folder)` is what the process would say of that folder, and its status.
+
+    It is run within this one, which spares a second import of torch.
+    """
+    module = importlib.import_module("build.convert.parent")
+
+    def run(folder):
+        monkeypatch.setattr(module.sys, "argv", ["parent", str(folder), ""])
+        monkeypatch.setattr(module.sys, "stdin", io.StringIO(json.dumps(TERMS) + "\n"))
+        status = module.main()
+        return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return run
+
+
+def test_weights_that_are_cut_short_are_told_of(weights, tmp_path, replies):
     broken = shutil.copytree(weights, tmp_path / "weights")
     data = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(data[: len(data) // 2])
-    with pytest.raises(BuildFailed, match=r"^transformers: \w+Error: .+"), started(broken):
-        pytest.fail("it started")
+    status, (said,) = replies(broken)
+    assert status == 1
+    assert said["problem"].startswith("SafetensorError: ")
 
 
-def test_pickled_weights_and_code_are_never_loaded(weights, tmp_path):
+def test_pickled_weights_and_code_are_never_loaded(weights, tmp_path, replies):
     pickled = shutil.copytree(weights, tmp_path / "weights")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     config = json.loads((pickled / "config.json").read_text())
@@ -80,7 +90,7 @@ def test_pickled_weights_and_code_are_never_loaded(weights, tmp_path):
     )
     mark = tmp_path / "mark"
     (pickled / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: ...\n")
-    module = importlib.import_module("build.convert.parent")
-    with pytest.raises(module._FAILURES, match="safetensors"):
-        module.load(pickled, terms())
+    status, (said,) = replies(pickled)
+    assert status == 1
+    assert "safetensors" in said["problem"]
     assert not mark.exists()
