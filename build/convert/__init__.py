@@ -32,6 +32,9 @@ def add_parser(commands: options.Commands) -> None:
     parser.add_argument("uri", metavar="URI")
     log.add_flags(parser)
     parser.set_defaults(prompt_format=None)  # the parent's
+    add = parser.add_argument_group("the parent").add_argument
+    add("--allow-pickle", action="store_true", help="take weights that are pickled (.bin, .pt)")
+    add("--allow-download", action="store_true", help="fetch what it only names from its hub")
     _add_making_flags(parser)
     _add_quality_flags(parser)
 
@@ -59,7 +62,7 @@ def _add_quality_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, compare, log; raises `BuildError` with every problem."""
-    from build import record
+    from build import record, report
     from build.convert import conversion
     from build.optimize import source
     from build.stages import Stages
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         entry = conversion.convert(order, found, Path(scratch), stages)
         with stages.stage("log", args.name):
             receipt = record.record(entry)
-    log.tell(entry, receipt, as_json=args.json)
+    print(report.as_json(entry, receipt) if args.json else report.as_text(entry, receipt))
     return EXIT_OK
 
 
@@ -91,7 +94,7 @@ def order_of(args: argparse.Namespace) -> Order:
     if any(not prompt for prompt in args.prompt or ()):
         raise UsageError("--prompt is empty, expected what both models are asked")
     return Order(
-        job=Job(args.uri, options.Options(trial=False), options.stores_of(args)),
+        job=Job(args.uri, _parent_options(args), options.stores_of(args)),
         variant=chosen,
         precision=args.precision,
         text=quality.read(args.text or quality.TEXT),
@@ -102,4 +105,14 @@ def order_of(args: argparse.Namespace) -> Order:
         threads=args.threads or 0,
         bounds=Bounds(args.most_loss / 100, args.least_agreement / 100),
         flags=args,
+    )
+
+
+def _parent_options(args: argparse.Namespace) -> options.Options:
+    """How the parent is sealed: untried, since it is run anyway, and without code of its own."""
+    return options.Options(
+        prompt_format=args.prompt_format,
+        trial=False,
+        allow_pickle=args.allow_pickle,
+        allow_download=args.allow_download,
     )

@@ -250,5 +250,5 @@ def test_a_builder_that_fails_says_why(tmp_path: Path) -> None:
     from build.demo import export
 
     (tmp_path / "config.json").write_text('{"model_type": "phi3", "architectures": ["Nothing"]}')
-    with pytest.raises(BuildFailed, match=r"of Nothing with block_size=128 .*ended with status 1 after saying:"):
+    with pytest.raises(BuildFailed, match=r"of Nothing with .*ended with status 1 after saying:"):
         export.export(tmp_path, tmp_path / "out")
