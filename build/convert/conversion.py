@@ -73,25 +73,27 @@ def convert(order: Order, bundle: Bundle, scratch: Path, stages: Stages) -> Entr
 
     Raises `BuildError`, of the class `UnlikeParent` where it is not within the bounds.
     """
-    task = likeness.Task(
-        order.text,
-        order.text_tokens,
-        order.prompts,
-        order.answer_tokens,
-        is_chat=bundle.manifest.signature.kind == "chat",
+    flags = parentage.inherited(order.flags, bundle.manifest)
+    task = _task(
+        order, is_chat=bool(bundle.manifest.chat_template) and flags.prompt_format != "raw"
     )
     with stages.stage("parent", f"reads and answers in {order.parent_dtype}"):
         parents = _account(lambda: _parent(order, bundle), task)
     with stages.stage("convert", f"{order.variant.name} in {order.precision}"):
         folder = _made(order, bundle, parents, scratch)
-        flags = parentage.inherited(order.flags, bundle.manifest)
         model = log.checked(folder, flags)
     with stages.stage("compare", "the converted model reads and answers"):
         own = _account(lambda: _converted(order, folder), task, parents)
         found = likeness.compare(own, parents)
         _judge(found, order.bounds)
-    with stages.stage("measure", "speed"):
+    with stages.stage("measure"):
         return _entry(order, bundle, model, flags, found)
+
+
+def _task(order: Order, *, is_chat: bool) -> likeness.Task:
+    return likeness.Task(
+        order.text, order.text_tokens, order.prompts, order.answer_tokens, is_chat=is_chat
+    )
 
 
 def _account(

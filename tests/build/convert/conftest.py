@@ -16,6 +16,11 @@ from build.demo import corpus, layout
 from build.optimize import exporter, subjects
 from build.optimize.subjects import Subject
 from edge.bundle import Bundle, Defaults, Lineage, Manifest, Signature
+from tests.build.pipeline_logging import (  # noqa: F401  fixtures
+    demo_pipeline,
+    demo_weights,
+    logged_pipeline,
+)
 
 SPAIN = "What is the capital of Spain?"
 LINEAGE = Lineage(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from build import convert
-from build.convert import conversion
+from build.convert import conversion, likeness
 from build.errors import BuildFailed, InvalidModel, ToolMissing, UnlikeParent, UsageError
 from build.optimize.choice import Bounds
 from build.optimize.variant import parse
@@ -80,6 +80,16 @@ def test_its_figures_are_those_of_both_models(order, pipeline_bundle, ready_made
     assert figures["perplexity"] == pytest.approx(figures["parent_perplexity"], rel=0.1)
     assert figures["compared_answers"] == figures["same_answers"] == 1
     assert "decode_tokens_per_second" not in figures  # --no-measure
+
+
+@pytest.mark.parametrize(("words", "is_chat"), [((), True), (("--prompt-format", "raw"), False)])
+def test_prompts_are_put_as_they_will_be(order, pipeline_bundle, monkeypatch, words, is_chat):
+    def look(_: object, task: likeness.Task) -> None:
+        raise BuildFailed(str(task.is_chat))
+
+    monkeypatch.setattr(conversion, "_account", look)
+    with pytest.raises(BuildFailed, match=f"parent: {is_chat}"):
+        conversion.convert(order(*words), pipeline_bundle, Path(), QUIET)
 
 
 def test_licence_and_card_come_along(order, pipeline_bundle, ready_made, scratch):

@@ -51,7 +51,9 @@ def test_the_flags_themselves_stay_as_they_were(pipeline_bundle):
     assert given.max_tokens is None
 
 
-@pytest.mark.parametrize(("kind", "wrapping"), [("chat", "chat"), ("prompt", "auto")])
+@pytest.mark.parametrize(
+    ("kind", "wrapping"), [("chat", "chat"), ("prompt", "auto"), ("completions", "raw")]
+)
 def test_a_bare_prompt_is_wrapped_as_the_parent_would_have(pipeline_bundle, kind, wrapping):
     parent = replace(pipeline_bundle.manifest, signature=Signature(kind))
     assert parentage.inherited(flags(), parent).prompt_format == wrapping
