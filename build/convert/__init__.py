@@ -50,7 +50,7 @@ def _add_quality_flags(parser: argparse.ArgumentParser) -> None:
     add("--text", type=Path, metavar="FILE", help="what the model is for, 64 tokens or more")
     add("--text-tokens", type=options.whole(32, 2**20), default=512, metavar="N")
     add("--prompt", action="append", metavar="TEXT", help="asked of both; may be repeated")
-    add("--answer-tokens", type=options.whole(1, 2**20), default=48, metavar="N")
+    add("--answer-tokens", type=options.whole(1, 2**20), default=32, metavar="N")
     wide = "what the parent computes in; bfloat16 takes half the memory (%(default)s)"
     add("--parent-dtype", choices=("float32", "bfloat16", "float16"), default="float32", help=wide)
     add("--threads", type=options.whole(1, 1024), metavar="N", help="default: as the quota allows")
