@@ -86,11 +86,14 @@ def _check(path: Path, tensors: Mapping[str, Tensor], first: int, size: int) -> 
                 f"{tensor.elements * wide}"
             )
     end = max((tensor.end for tensor in tensors.values()), default=first)
+    used = sum(tensor.size_bytes for tensor in tensors.values())
     if end > size:
         raise InvalidModel(
             f"{path.name} was cut short: it has {size:,} bytes, its tensors need {end:,}"
         )
-    if end < size:
+    if used > size - first:
+        raise InvalidModel(f"{path.name} has tensors that share bytes")
+    if used < size - first:
         raise InvalidModel(
-            f"{path.name} has {size - end:,} bytes after its last tensor, expected none"
+            f"{path.name} has {size - first - used:,} bytes that belong to no tensor"
         )

@@ -1,7 +1,8 @@
 """Merges a LoRA adapter into copies of the shards that it changes.
 
 As `peft`'s `merge_and_unload` on a CPU: `W + scale * (B @ A)` in float32, rounded once to the type
-of `W`. Whole modules that were trained beside it (`modules_to_save`) take the place of theirs.
+of `W`; of an embedding the product is rounded before. Whole modules that were trained beside it
+(`modules_to_save`) take the place of theirs.
 """
 
 from __future__ import annotations
@@ -34,14 +35,22 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What happens to one tensor of the base: `whole` takes its place, then the pair is added.
+class Pair:
+    """The matrices `a` and `b` of one module, by their names in the adapter's file."""
 
-    `pair` is (A, B, scale, is_transposed); names are those in the adapter's file.
-    """
+    a: str
+    b: str
+    scale: float
+    is_transposed: bool
+    is_embedding: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one tensor of the base: `whole` takes its place, then the pair is added."""
 
     whole: str = ""
-    pair: tuple[str, str, float, bool] | None = None
+    pair: Pair | None = None
 
 
 def merge(base: Weights, folder: Path, lora: Lora, into: Path) -> Weights:
@@ -106,8 +115,9 @@ def _pair(match: re.Match[str], adapter: Mapping[str, Tensor], lora: Lora) -> tu
     rank = adapter[first].shape[0]
     if rank != lora.rank_of(module):
         raise ValueError(f"{first} has the rank {rank}, its configuration {lora.rank_of(module)}")
-    is_transposed = bool(match["kind"]) or lora.is_transposed
-    return f"{module}.weight", Change(pair=(first, second, lora.scale(module), is_transposed))
+    is_embedding = bool(match["kind"])
+    pair = Pair(first, second, lora.scale(module), is_embedding or lora.is_transposed, is_embedding)
+    return f"{module}.weight", Change(pair=pair)
 
 
 def _whole(name: str) -> tuple[str, Change]:
@@ -130,15 +140,14 @@ def _target(name: str, known: Mapping[str, Tensor]) -> str:
 def _check_fit(name: str, tensor: Tensor, change: Change, adapter: Mapping[str, Tensor]) -> None:
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"{name} is of the type {tensor.dtype}, which takes no adapter")
-    if change.pair:
-        first, second, _, is_transposed = change.pair
-        shape: tuple[int, ...] = (adapter[second].shape[0], adapter[first].shape[-1])
-        shape = shape[::-1] if is_transposed else shape
-    else:
-        shape = adapter[change.whole].shape
-    parts = [adapter[part] for part in (change.pair or (change.whole,))[:2] if part in adapter]
+    pair = change.pair
+    parts = [adapter[part] for part in ((pair.a, pair.b) if pair else (change.whole,))]
     if strange := [part.dtype for part in parts if part.dtype not in _DTYPES]:
         raise ValueError(f"its part for {name} is of the type {strange[0]}")
+    shape = parts[0].shape
+    if pair:
+        shape = (parts[1].shape[0], parts[0].shape[-1])
+        shape = shape[::-1] if pair.is_transposed else shape
     if shape != tensor.shape:
         raise ValueError(f"{name} has the shape {list(tensor.shape)}, its part {list(shape)}")
 
@@ -146,12 +155,15 @@ def _check_fit(name: str, tensor: Tensor, change: Change, adapter: Mapping[str, 
 def _changed(value: Array, change: Change, adapter: Mapping[str, Tensor], source: Any) -> Array:
     if change.whole:
         value = _read(source, adapter[change.whole]).astype(value.dtype)
-    if change.pair is None:
+    pair = change.pair
+    if pair is None:
         return value
-    first, second, scale, is_transposed = change.pair
-    a, b = (_read(source, adapter[name]).astype(np.float32) for name in (first, second))
-    delta: Array = b @ a
-    return value.astype(np.float32) + (delta.T if is_transposed else delta) * np.float32(scale)
+    a, b = (_read(source, adapter[name]).astype(np.float32) for name in (pair.a, pair.b))
+    delta: Array = (b @ a) * np.float32(pair.scale)
+    delta = delta.T if pair.is_transposed else delta
+    if pair.is_embedding:
+        delta = delta.astype(value.dtype)
+    return value.astype(np.float32) + delta.astype(np.float32)
 
 
 def _read(stream: Any, tensor: Tensor) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 from build.errors import InvalidModel
 from build.findings import Findings
 from build.options import Options
-from build.pipeline import headers, layout, lora, merge, pickled, weights
+from build.pipeline import headers, layout, lora, merge, pickled, unwrap, weights
 from build.pipeline.places import Places
 from build.pipeline.weights import PRECISIONS, Weights
 from build.source import Source
@@ -44,6 +44,9 @@ def merged(base: Weights, places: Places, work: Path, findings: Findings) -> Wei
     adapter = lora.read(places.adapter, findings)
     if adapter is None:
         return base
+    if unwrap.is_wrapped(base):
+        findings.shims.append("the base model was saved in peft's wrappers, which are left out")
+        base = unwrap.unwrap(base, work / "unwrapped")
     try:
         changes = merge.plan(base, headers.read(places.adapter / lora.WEIGHTS), adapter)
         findings.shims.append(f"the LoRA adapter was merged into {len(changes)} tensors")
