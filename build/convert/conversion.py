@@ -78,12 +78,12 @@ def convert(order: Order, bundle: Bundle, scratch: Path, stages: Stages) -> Entr
         order, is_chat=bool(bundle.manifest.chat_template) and flags.prompt_format != "raw"
     )
     with stages.stage("parent", f"reads and answers in {order.parent_dtype}"):
-        parents = _account(lambda: _parent(order, bundle), task)
+        parents = _account(lambda: _parent(order, bundle, scratch), task)
     with stages.stage("convert", f"{order.variant.name} in {order.precision}"):
         folder = _made(order, bundle, parents, scratch)
         model = log.checked(folder, flags)
     with stages.stage("compare", "the converted model reads and answers"):
-        own = _account(lambda: _converted(order, folder), task, parents)
+        own = _account(lambda: _converted(order, folder, scratch), task, parents)
         found = likeness.compare(own, parents)
         _judge(found, order.bounds)
     with stages.stage("measure"):
@@ -105,7 +105,7 @@ def _account(
         return likeness.account(subject, task, parents.reading if parents else None)
 
 
-def _parent(order: Order, bundle: Bundle) -> AbstractContextManager[Subject]:
+def _parent(order: Order, bundle: Bundle, scratch: Path) -> AbstractContextManager[Subject]:
     terms = {
         "threads": order.threads,
         "dtype": order.parent_dtype,
@@ -113,11 +113,12 @@ def _parent(order: Order, bundle: Bundle) -> AbstractContextManager[Subject]:
         "context_length": bundle.manifest.context_length,
     }
     folder = bundle.model_folder
-    return subjects.running(_PARENT, folder, "transformers", terms, exporter.SURROUNDINGS)
+    surroundings = exporter.SURROUNDINGS
+    return subjects.running(_PARENT, folder, "transformers", terms, surroundings, within=scratch)
 
 
-def _converted(order: Order, folder: Path) -> AbstractContextManager[Subject]:
-    return subjects.started(folder, "the converted model", order.threads)
+def _converted(order: Order, folder: Path, scratch: Path) -> AbstractContextManager[Subject]:
+    return subjects.started(folder, "the converted model", order.threads, within=scratch)
 
 
 def _made(order: Order, bundle: Bundle, parents: Account, scratch: Path) -> Path:

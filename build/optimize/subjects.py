@@ -100,24 +100,34 @@ class Subject:
 
 
 @contextmanager
-def started(folder: Path, name: str, threads: int) -> Iterator[Subject]:
+def started(
+    folder: Path, name: str, threads: int, *, within: Path | None = None
+) -> Iterator[Subject]:
     """The ONNX model in `folder` on the appliance's engine; `name` is what failures call it.
 
-    Raises `InvalidModel` for a folder that is none, `BuildFailed` where the runtime fails.
+    What it needs on disk lies `within` a folder, the system's own for temporary files where none
+    is named. Raises `InvalidModel` for a folder that is none, `BuildFailed` where it cannot run.
     """
-    with running(_MODULE, folder, name, {"threads": threads, **_terms(folder)}) as subject:
+    terms = {"threads": threads, **_terms(folder)}
+    with running(_MODULE, folder, name, terms, within=within) as subject:
         yield subject
 
 
 @contextmanager
 def running(
-    module: str, folder: Path, name: str, terms: Terms, environment: Mapping[str, str] | None = None
+    module: str,
+    folder: Path,
+    name: str,
+    terms: Terms,
+    environment: Mapping[str, str] | None = None,
+    *,
+    within: Path | None = None,
 ) -> Iterator[Subject]:
     """A process of `module` with the model in `folder` loaded; it ends with the context.
 
     Raises `BuildFailed` where that fails.
     """
-    with tempfile.TemporaryDirectory(prefix="phial-subject-") as place:
+    with tempfile.TemporaryDirectory(prefix="phial-subject-", dir=within) as place:
         process = subprocess.Popen(
             [sys.executable, "-m", module, str(folder.resolve()), place],
             stdin=subprocess.PIPE,
