@@ -17,7 +17,10 @@ from typing import Protocol, cast
 from build import telemetry
 from build.errors import EXIT_PROBLEMS, EXIT_USAGE, BuildError, UsageError
 
-COMMANDS = ("optimize", "log", "log-pipeline", "export", "verify", "inspect", "image", "fetch")
+COMMANDS = (
+    *("optimize", "log", "log-pipeline", "convert", "export", "verify", "inspect", "image"),
+    "fetch",
+)
 INTERRUPTED = 130
 
 Commands = argparse._SubParsersAction  # the only name argparse has for it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import deque
@@ -11,6 +12,7 @@ from build import scrub
 from build.errors import BuildError
 
 _KEPT_LINES = 25
+_FRAME = re.compile(r'  File ".*", line \d+')  # as Python writes a traceback
 
 
 def run(
@@ -51,6 +53,16 @@ def run(
         raise error(_failure(command[0], what, process.returncode, [] if is_loud else list(last)))
 
 
+def _without_frames(lines: Sequence[str]) -> Sequence[str]:
+    """What a Python program said last, without the frames of the traceback that it died with."""
+    frames = [place for place, line in enumerate(lines) if _FRAME.match(line)]
+    if not frames:
+        return lines
+    after = lines[frames[-1] + 1 :]
+    return [line for line in after if not line.startswith(" ")]
+
+
 def _failure(program: str, what: str, status: int, lines: Sequence[str]) -> str:
-    said = "".join(f"\n    {scrub.credentials(line)}" for line in lines if line)
+    told = [line for line in _without_frames(lines) if line]
+    said = "".join(f"\n    {scrub.credentials(line)}" for line in told)
     return f"{what}: {program} ended with status {status}" + (f" after saying:{said}" * bool(said))

@@ -25,13 +25,9 @@ _SERVED = (
     "chat_template.jinja",
     "chat_template.json",
     "generation_config.json",
-    "license*",
-    "licence*",
-    "notice*",
-    "readme*",
-    "model_card*",
     "*.onnx_adapter",
 )
+_PAPERS = ("license*", "licence*", "notice*", "readme*", "model_card*")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAY_BE_EMPTY = ("merges.txt", "added_tokens.json")
 
@@ -59,8 +55,14 @@ def check(folder: Path, names: tuple[str, ...], findings: Findings) -> None:
     findings.problems += [*link_problems(folder, folder), *file_problems(folder, names)]
 
 
+def is_paper(name: str) -> bool:
+    """Whether a file of this name is a licence, a model card or the like."""
+    return any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in _PAPERS)
+
+
 def _is_served(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in _SERVED)
+    is_named = any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in _SERVED)
+    return is_named or is_paper(name)
 
 
 def link_problems(folder: Path, home: Path) -> Iterator[str]:

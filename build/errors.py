@@ -3,6 +3,7 @@
 BuildError            carries `problems`, every one that was found; exit status 1
 |- SourceNotFound     the URI names no model, version, alias or run; or the store is out of reach
 |- InvalidModel       the model was found and cannot be served
+|- UnlikeParent       a converted model is not what it was made of; nothing is logged
 |- InvalidBundle      a folder is no bundle, or not the one its manifest describes
 |- OutputRefused      the output folder cannot be written
 |- InvalidImage       an image, archive or layout is not what it should be
@@ -35,6 +36,10 @@ class SourceNotFound(BuildError):
 
 class InvalidModel(BuildError):
     """The model was found and cannot be served."""
+
+
+class UnlikeParent(BuildError):
+    """A converted model differs from the one it was made of by more than the bounds allow."""
 
 
 class InvalidBundle(BuildError):

@@ -31,6 +31,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     about = "log an ONNX model folder to MLflow"
     parser = commands.add_parser("log", help=about, description=__doc__)
     parser.add_argument("folder", type=Path, metavar="ONNX_DIR", help="an onnxruntime-genai folder")
+    add_flags(parser)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags for the name, the run, the model's defaults and the store."""
     naming.add_flags(parser)
     naming.add_run_flags(parser)
     questions = "ask so many of the demo model's questions (default: 300, of the demo model only)"
@@ -46,25 +51,33 @@ def run(args: argparse.Namespace) -> int:
     """Log the model; raises `BuildError` with every problem."""
     from build import record, report
 
-    model = _validated(args)
+    _check_folder(args.folder)
+    model = checked(args.folder, args)
     record.reach(options.stores_of(args))
-    entry = _entry(args, model)
+    entry = entry_of(args, model)
     receipt = record.record(entry)
     print(report.as_json(entry, receipt) if args.json else report.as_text(entry, receipt))
     return EXIT_OK
 
 
-def _validated(args: argparse.Namespace) -> Model:
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InvalidModel(f"ONNX_DIR is {str(folder)!r}, expected a folder")
+    if not (folder / genai_config.NAME).is_file():
+        raise InvalidModel(f"ONNX_DIR {str(folder)!r} has no {genai_config.NAME}")
+
+
+def checked(folder: Path, args: argparse.Namespace) -> Model:
+    """The ONNX model in `folder`, with the defaults that `add_flags` took.
+
+    Raises `InvalidModel` with every problem.
+    """
     from build.findings import Findings
     from build.source import Source
     from build.validate import validate
 
-    if not args.folder.is_dir():
-        raise InvalidModel(f"ONNX_DIR is {str(args.folder)!r}, expected a folder")
-    if not (args.folder / genai_config.NAME).is_file():
-        raise InvalidModel(f"ONNX_DIR {str(args.folder)!r} has no {genai_config.NAME}")
     wanted = options.Options(prompt_format=args.prompt_format, generation=_named(args))
-    return validate(Source(args.folder, Lineage(), args.name), wanted, Findings())
+    return validate(Source(folder, Lineage(), args.name), wanted, Findings())
 
 
 def _named(args: argparse.Namespace) -> dict[str, Any]:
@@ -74,7 +87,8 @@ def _named(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _entry(args: argparse.Namespace, model: Model) -> Entry:
+def entry_of(args: argparse.Namespace, model: Model) -> Entry:
+    """What is to be recorded of `model`; it is measured here, unless a flag says not to."""
     from build import traits
     from build.record import Entry
 

@@ -9,6 +9,7 @@ their logits come one below the other, shape (rows * positions, 1, vocab).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ def choose(model: Path) -> None:
     partial = model.with_name(model.name + ".partial")
     onnx.save(loaded, str(partial))
     partial.replace(model)
+
+
+def open_pruned(model: Path) -> None:
+    """`choose` for a graph that has a pruned LM head; any other stays as it is."""
+    with suppress(NotPruned):
+        choose(model)
 
 
 def _open(graph: GraphProto) -> None:

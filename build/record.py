@@ -12,7 +12,7 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import RunInfo
+from mlflow.entities import LoggedModelInput, RunInfo
 from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,6 +38,7 @@ class Entry:
 
     `config` is the `model_config`: the generation defaults and the prompt format. `params`,
     `metrics` and `tags` go to the run and to the logged model, `tags` to the version as well.
+    `made_of` is the id of the logged model that this one was made of, "" where there is none.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Entry:
     aliases: tuple[str, ...] = ()
     experiment: str = ""
     run_name: str = ""
+    made_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def as_pyfunc(entry: Entry, name: str) -> ModelInfo:
 def _log(entry: Entry, log: Log) -> ModelInfo:
     mlflow.log_params(dict(entry.params))
     mlflow.set_tags(dict(entry.tags))
+    if entry.made_of:
+        mlflow.log_input(model=LoggedModelInput(entry.made_of))
     for path in _papers(entry):
         mlflow.log_artifact(str(path))
     info = log(entry, entry.name.translate(NOT_IN_A_LOGGED_NAME))
@@ -142,13 +146,20 @@ def _papers(entry: Entry) -> list[Path]:
 
 
 def _register(entry: Entry, info: ModelInfo) -> str:
-    """The number of the new version."""
+    """The number of the new version, which is there whole, aliases and all, or not at all."""
     registered = mlflow.register_model(info.model_uri, entry.name, tags=dict(entry.tags))
     client = MlflowClient()
     number = str(registered.version)
-    client.update_model_version(entry.name, number, description=entry.description)
-    for alias in entry.aliases:
-        client.set_registered_model_alias(entry.name, alias, number)
+    with contextlib.ExitStack() as undo:
+        undo.callback(client.delete_model_version, entry.name, number)
+        client.update_model_version(entry.name, number, description=entry.description)
+        before = client.get_registered_model(entry.name).aliases
+        for alias in entry.aliases:
+            if alias in before:
+                again = (entry.name, alias, str(before[alias]))
+                undo.callback(client.set_registered_model_alias, *again)
+            client.set_registered_model_alias(entry.name, alias, number)
+        undo.pop_all()
     return number
 
 

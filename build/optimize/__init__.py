@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build import options
-from build.errors import EXIT_OK, EXIT_PROBLEMS, OutputRefused, UsageError
+from build.errors import EXIT_OK, EXIT_PROBLEMS, OutputRefused
 
 if TYPE_CHECKING:
     from build.optimize.report import Report
@@ -89,7 +89,7 @@ def task_of(args: argparse.Namespace) -> Task:
     names = [variant.STOCK, *(args.variant or ()), *([args.choose] if args.choose else ())]
     return Task(
         variants=variant.parse_all(names),
-        text=_text(args.text or quality.TEXT),
+        text=quality.read(args.text or quality.TEXT),
         tokens=args.text_tokens,
         plan=Plan(args.rounds, args.prompt_tokens, args.new_tokens),
         bounds=Bounds(args.most_loss / 100, args.least_agreement / 100),
@@ -111,13 +111,6 @@ def _fitting(task: Task, found: Source, args: argparse.Namespace, scratch: Path)
     workshop = Workshop(found, scratch)
     usual = variant.parse_all(ONNX if found.is_onnx else WEIGHTS)
     return replace(task, variants=(*task.variants, *filter(workshop.is_new, usual)))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--text {str(path)!r} cannot be read as UTF-8 text: {error}") from error
 
 
 def _check_out(out: Path | None) -> None:
@@ -144,26 +137,16 @@ def _scratch(out: Path | None) -> Iterator[Path]:
 
 def _publish(trials: Trials, report: Report, out: Path, scratch: Path) -> None:
     """Make the chosen folder `out`; a source as it is gets copied."""
-    from build import workspace
+    from build import positions, workspace
+    from build.optimize.source import read_config
 
     made = trials.folder(report.chosen)
     try:
         if scratch not in made.parents:
             made = Path(shutil.copytree(made, scratch / "copy"))
-        _open_head(made)
+        positions.open_pruned(made / read_config(made).decoder)
         for part in (made, *made.rglob("*")):
             workspace.sync(part)
         workspace.publish(made, out, replace=False)
     except OSError as error:
         raise OutputRefused(f"cannot write {out}: {error.strerror or error}") from error
-
-
-def _open_head(folder: Path) -> None:
-    """Let the appliance ask a pruned head for the logits that verify drafted tokens."""
-    from contextlib import suppress
-
-    from build import positions
-    from build.optimize.source import read_config
-
-    with suppress(positions.NotPruned):
-        positions.choose(folder / read_config(folder).decoder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -34,7 +35,16 @@ def export(weights: Path, folder: Path, options: Mapping[str, str], precision: s
         words += ["-e", "cpu", "-c", cache, "--extra_options", *extra, "hf_token=false"]
         command.run(
             words,
-            f"the export with {' '.join(extra) or 'no options'}",
+            f"the export of {_kind(weights)} with {' '.join(extra) or 'no options'}",
             error=BuildFailed,
             environment={**environ, **SURROUNDINGS},
         )
+
+
+def _kind(weights: Path) -> str:
+    """The architecture that `config.json` names: the builder's own refusals do not say it."""
+    try:
+        config = json.loads((weights / "config.json").read_text("utf-8"))
+        return str((config.get("architectures") or [config["model_type"]])[0])
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return "weights of an unknown kind"

@@ -7,7 +7,7 @@ from math import exp
 from pathlib import Path
 from statistics import fmean
 
-from build.errors import InvalidModel
+from build.errors import InvalidModel, UsageError
 from build.optimize.subjects import Scored, Subject
 
 TEXT = Path(__file__).with_name("text.txt")
@@ -23,6 +23,14 @@ class Reading:
 
     calibration: tuple[int, ...]
     judged: tuple[int, ...]
+
+
+def read(path: Path) -> str:
+    """The text of the file that `--text` names; raises `UsageError`."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--text {str(path)!r} cannot be read as UTF-8 text: {error}") from error
 
 
 def reading(subject: Subject, text: str, most_tokens: int) -> Reading:

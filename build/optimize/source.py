@@ -52,13 +52,18 @@ def find(folder: Path) -> Source:
     problems = list(_weight_problems(folder))
     if problems:
         raise InvalidModel(problems)
+    check_tools()
+    return Source(folder, None)
+
+
+def check_tools() -> None:
+    """Raise `ToolMissing` where a package that exporting weights takes is not installed."""
     missing = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ToolMissing(
             f"exporting weights of Hugging Face needs {', '.join(missing)}, not installed here; "
             "scripts/install demo installs what is missing"
         )
-    return Source(folder, None)
 
 
 def read_config(folder: Path) -> GenaiConfig:

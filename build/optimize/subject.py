@@ -23,7 +23,7 @@ from edge.bundle import MODEL_FOLDER, Bundle, Defaults, Manifest, Signature
 from edge.config import Settings
 from edge.engine.base import Choice, Step
 from edge.errors import EdgeError
-from edge.generation import Sampling
+from edge.generation import Message, Sampling
 
 _GREEDY = Sampling(temperature=0)
 _SCORED = Sampling(temperature=0, logprobs=1)
@@ -56,6 +56,7 @@ def load(folder: Path, terms: Mapping[str, Any], place: Path) -> loaders.Loaded:
         context_length=terms["context_length"],
         eos_ids=tuple(terms["eos_ids"]),
         kv_bytes_per_token=terms["kv_bytes_per_token"],
+        chat_template=terms["chat_template"],
     )
     # Threads that spin would fight with what else runs here, the other model's among it.
     settings = Settings(threads=terms["threads"] or None, spin=False, slots=1)
@@ -99,10 +100,27 @@ def score(loaded: loaders.Loaded, ids: list[int]) -> dict[str, Any]:
     }
 
 
+def answer(loaded: loading.Loaded, prompt: str, most_tokens: int, is_chat: bool) -> dict[str, Any]:
+    """Token ids of `prompt` (where `is_chat` as a message in the model's template) and of at most
+    `most_tokens` that follow greedily, up to the end of the answer."""
+    engine, chat = loaded.engine, [Message("user", prompt)]
+    text = loaded.tokenizer.apply_chat_template(chat) if is_chat else prompt
+    ids, said = loaded.tokenizer.encode(text), list[int]()
+    row = engine.open(ids, most_tokens, _GREEDY)
+    try:
+        while len(said) < most_tokens and not engine.limits.eos_ids & set(said):
+            choice = _checked(engine.advance([row])[0]).choice
+            said += [] if choice is None else [choice.token]
+    finally:
+        engine.close(row)
+    return {"prompt": ids.tolist(), "tokens": said}
+
+
 TASKS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
     "encode": encode,
     "speed": speed,
     "score": score,
+    "answer": answer,
 }
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeAlias, cast
 
-from build import decoder, genai_config
+from build import decoder, genai_config, template
 from build.errors import BuildFailed, InvalidModel
 from build.findings import Findings
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _END_S = 30
+_MODULE = "build.optimize.subject"
+
+Terms: TypeAlias = Mapping[str, Any]
+"""How a model is loaded, as the process that loads it wants to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +33,28 @@ class Scored:
     likeliest: tuple[int, ...]
 
 
-class Subject:
-    """A running model; `engine` is the appliance's name of what runs it."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Token ids of a prompt as the model was given it, and of its greedy answer, its end included
+    where it came to one."""
 
-    def __init__(self, process: subprocess.Popen[str], name: str, terms: dict[str, Any]) -> None:
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
+class Subject:
+    """A running model; `engine` is the name of what runs it.
+
+    `terms` say how it is loaded; `context_length` is among them, and `vocab_size` where speed is
+    measured.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], name: str, terms: Terms) -> None:
         self._process = process
         self._tasks, self._answers = cast(IO[str], process.stdin), cast(IO[str], process.stdout)
         self._name = name
-        self.context_length: int = terms["context_length"]
-        self.vocab_size: int = terms.pop("vocab_size")
+        self.context_length = int(terms["context_length"])
+        self.vocab_size = int(terms.get("vocab_size", 0))
         self._say(terms)
         self.engine = str(self._hear()["engine"])
 
@@ -54,11 +72,16 @@ class Subject:
         answer = self._ask(task="score", ids=ids)
         return Scored(tuple(answer["logprobs"]), tuple(answer["likeliest"]))
 
+    def answer(self, prompt: str, most_tokens: int, *, is_chat: bool) -> Answer:
+        """What the model says to `prompt`, one message of a chat or a text to go on with."""
+        found = self._ask(task="answer", prompt=prompt, most_tokens=most_tokens, is_chat=is_chat)
+        return Answer(tuple(found["prompt"]), tuple(found["tokens"]))
+
     def _ask(self, **task: Any) -> dict[str, Any]:
         self._say(task)
         return self._hear()
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _say(self, message: Terms) -> None:
         with suppress(BrokenPipeError):  # it has ended: `_hear` tells how
             self._tasks.write(json.dumps(message) + "\n")
             self._tasks.flush()
@@ -77,21 +100,42 @@ class Subject:
 
 
 @contextmanager
-def started(folder: Path, name: str, threads: int) -> Iterator[Subject]:
-    """The model in `folder`, loaded; `name` is what failures call it. It ends with the context.
+def started(
+    folder: Path, name: str, threads: int, *, within: Path | None = None
+) -> Iterator[Subject]:
+    """The ONNX model in `folder` on the appliance's engine; `name` is what failures call it.
 
-    Raises `InvalidModel` for a folder that is none, `BuildFailed` where the runtime fails.
+    What it needs on disk lies `within` a folder, the system's own for temporary files where none
+    is named. Raises `InvalidModel` for a folder that is none, `BuildFailed` where it cannot run.
     """
     terms = {"threads": threads, **_terms(folder)}
-    with tempfile.TemporaryDirectory(prefix="phial-subject-") as place:
-        command = [sys.executable, "-m", "build.optimize.subject", str(folder.resolve()), place]
+    with running(_MODULE, folder, name, terms, within=within) as subject:
+        yield subject
+
+
+@contextmanager
+def running(
+    module: str,
+    folder: Path,
+    name: str,
+    terms: Terms,
+    environment: Mapping[str, str] | None = None,
+    *,
+    within: Path | None = None,
+) -> Iterator[Subject]:
+    """A process of `module` with the model in `folder` loaded; it ends with the context.
+
+    Raises `BuildFailed` where that fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="phial-subject-", dir=within) as place:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", module, str(folder.resolve()), place],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             cwd=_ROOT,
+            env={**os.environ, **(environment or {})},
         )
         try:
             yield Subject(process, name, terms)
@@ -100,10 +144,11 @@ def started(folder: Path, name: str, threads: int) -> Iterator[Subject]:
             process.communicate()
 
 
-def _terms(folder: Path) -> dict[str, Any]:
+def _terms(folder: Path) -> Terms:
     findings = Findings()
     config = genai_config.read(folder, findings)
     found = decoder.read(folder, config, findings) if config else None
+    chat_template = template.read(folder, findings)
     if config is None or found is None or findings.problems:
         raise InvalidModel(findings.problems)
     return {
@@ -111,4 +156,5 @@ def _terms(folder: Path) -> dict[str, Any]:
         "eos_ids": list(config.eos_ids),
         "kv_bytes_per_token": found.kv_bytes_per_token,
         "vocab_size": config.vocab_size,
+        "chat_template": chat_template,
     }

@@ -14,6 +14,7 @@ from build.optimize.source import Source, read_config
 from build.optimize.variant import Variant
 
 _UNQUANTIZED = "unquantized"
+_STOCK = Variant()
 
 
 class Workshop:
@@ -33,10 +34,14 @@ class Workshop:
             self.made[variant] = self._make(variant, calibration)
         return self.made[variant]
 
-    def unquantized(self) -> Path:
-        """The folder of the Hugging Face weights in fp32. Raises `BuildFailed`."""
+    def unquantized(self, variant: Variant = _STOCK) -> Path:
+        """The folder of the Hugging Face weights in fp32, of `variant` only its head.
+
+        Raises `BuildFailed`.
+        """
         folder = self._scratch / _UNQUANTIZED
-        exporter.export(self._source.folder, folder, {}, "fp32")
+        options = Variant(head=variant.head).builder_options()
+        exporter.export(self._source.folder, folder, options, "fp32")
         return folder
 
     def is_new(self, variant: Variant) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from build import telemetry
-from build.demo.export import ExportFailed
+from build.errors import BuildFailed
 from edge import config, cpu
 from edge.errors import StartupError
 from scripts.container import NoContainer
@@ -36,7 +36,7 @@ from tests.bench.workload import Bench, Plan
 FAILED, TERMINATED = 1, 143
 FAILURES = (
     *(NoSubject, NoGraph, NoPeer, NotStarted, BadAnswer, TooFast),
-    *(StartupError, NoImage, NoContainer, ExportFailed),
+    *(StartupError, NoImage, NoContainer, BuildFailed),
 )
 
 

@@ -19,7 +19,7 @@ SEED = 11
 def make(shape: Shape, folder: Path, options: Mapping[str, str] = export.TUNED_OPTIONS) -> None:
     """Write the onnxruntime-genai folder of a random model of `shape` to `folder`.
 
-    `options` are the model builder's extra ones. Raises `build.demo.export.ExportFailed`.
+    `options` are the model builder's extra ones. Raises `build.errors.BuildFailed`.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:

@@ -54,6 +54,18 @@ def test_credentials_in_the_output_are_left_out():
     assert "secret" not in str(caught.value)
 
 
+def test_a_traceback_is_told_by_its_last_words():
+    code = (
+        "def inner(): raise NotImplementedError('no such model\\nneither this nor that')\n"
+        "try: 1 / 0\n"
+        "except ArithmeticError: inner()"
+    )
+    with pytest.raises(BuildFailed) as caught:
+        command.run(python(code), "it", error=BuildFailed)
+    said = caught.value.problems[0].split("after saying:")[1]
+    assert said == "\n    NotImplementedError: no such model\n    neither this nor that"
+
+
 def test_output_that_is_no_text_does_no_harm():
     code = "import sys; sys.stdout.buffer.write(b'\\xff\\xfe\\n'); exit(1)"
     with pytest.raises(BuildFailed, match="status 1"):

@@ -166,7 +166,7 @@ def test_every_command_is_one_of_the_factory_or_the_appliance(repository: Path) 
 def test_the_project_names_its_environment(repository: Path) -> None:
     project = yaml.safe_load((repository / "MLproject").read_text())
     environment = yaml.safe_load((repository / project["python_env"]).read_text())
-    entries = {"optimize", "log", "log_pipeline", "export", "image", "serve"}
+    entries = {"optimize", "log", "log_pipeline", "convert", "export", "image", "serve"}
     assert set(project["entry_points"]) == entries
     for line in environment["dependencies"]:
         assert (repository / line.removeprefix("-r ")).is_file()

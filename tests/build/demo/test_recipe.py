@@ -12,6 +12,7 @@ import pytest
 from build.demo import corpus, layout
 from build.demo.evaluate import MODEL, Respondent, evaluate, prompt
 from build.demo.questions import questions
+from build.errors import BuildFailed
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch", reason="the training recipe needs torch")
@@ -249,5 +250,5 @@ def test_a_builder_that_fails_says_why(tmp_path: Path) -> None:
     from build.demo import export
 
     (tmp_path / "config.json").write_text('{"model_type": "phi3", "architectures": ["Nothing"]}')
-    with pytest.raises(export.ExportFailed, match="model builder: exit 1"):
+    with pytest.raises(BuildFailed, match=r"of Nothing with .*ended with status 1 after saying:"):
         export.export(tmp_path, tmp_path / "out")

@@ -49,6 +49,15 @@ def test_a_lap_takes_its_time(subject):
     assert decode_s > 0
 
 
+def test_an_answer_goes_up_to_its_end_or_its_limit(subject):
+    question = "What is the capital of Spain?"
+    chat = subject.answer(question, 24, is_chat=True)
+    assert list(chat.prompt) == subject.encode(CHAT)
+    assert list(chat.tokens) == subject.encode("The capital of Spain is Madrid.<|end|>")
+    assert subject.answer(CHAT, 24, is_chat=False) == chat
+    assert subject.answer(question, 3, is_chat=True).tokens == chat.tokens[:3]
+
+
 def test_laps_leave_nothing_behind(subject):
     for _ in range(3):  # there is one slot only
         subject.speed(list(range(20, 40)), 2)

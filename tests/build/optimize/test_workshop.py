@@ -49,6 +49,10 @@ def test_what_the_model_builder_refuses_is_told_in_its_own_words(weights, tmp_pa
         (broken / path.name).symlink_to(path)
     (broken / "config.json").unlink()
     (broken / "config.json").write_text('{"model_type": "phi9"}')
-    with pytest.raises(BuildFailed, match=r"the export with block_size=64: .*status 1"):
+    with pytest.raises(BuildFailed, match=r"the export of phi9 with block_size=64: ") as caught:
         Workshop(Source(broken, None), tmp_path).make(variant.parse("b64"))
+    said = str(caught.value).split("ended with status 1 after saying:\n")[1]
+    assert "phi9" in said
+    assert "Traceback" not in said
+    assert 'File "' not in said
     assert not (tmp_path / "b64").exists()

@@ -14,7 +14,8 @@ from os import environ
 from pathlib import Path
 from unittest import mock
 
-from build.demo.export import SURROUNDINGS, TUNED_OPTIONS
+from build.demo.export import TUNED_OPTIONS
+from build.optimize.exporter import SURROUNDINGS
 
 CONTEXT = 512
 WINDOW = 24
