@@ -61,16 +61,6 @@ class Worker(ThreadWorker):
                 self._accept_all(listener)
                 listener.close()
 
-    def _leave(self) -> None:
-        self._is_leaving = True
-        self.app.wired.leave()
-        # The base class ends a connection with its answer where this many are kept already.
-        self.max_keepalived = 0
-        again = [self.handle_exit, signal.SIGTERM, None]
-        timer = threading.Timer(self.app.wired.leave_s, self.method_queue.defer, again)
-        timer.daemon = True
-        timer.start()
-
     def run(self) -> None:
         """Serve until told to stop, then end the engine."""
         super().run()
@@ -97,6 +87,16 @@ class Worker(ThreadWorker):
             with suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)
         super().finish_request(conn, fs)
+
+    def _leave(self) -> None:
+        self._is_leaving = True
+        self.app.wired.leave()
+        # The base class ends a connection with its answer where this many are kept already.
+        self.max_keepalived = 0
+        again = [self.handle_exit, signal.SIGTERM, None]
+        timer = threading.Timer(self.app.wired.leave_s, self.method_queue.defer, again)
+        timer.daemon = True
+        timer.start()
 
     def _accept_all(self, listener: Any) -> None:
         """Take the connections that the kernel has made already: closing would reset them."""
