@@ -17,7 +17,7 @@ from typing import Protocol, cast
 from build import telemetry
 from build.errors import EXIT_PROBLEMS, EXIT_USAGE, BuildError, UsageError
 
-COMMANDS = ("optimize", "log", "export", "verify", "inspect", "image", "fetch")
+COMMANDS = ("optimize", "log", "log-pipeline", "export", "verify", "inspect", "image", "fetch")
 INTERRUPTED = 130
 
 Commands = argparse._SubParsersAction  # the only name argparse has for it
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command(name: str) -> Command:
-    """The module of the command `name`."""
-    return cast(Command, importlib.import_module(f"build.{name}"))
+    """The module of the command `name`, in which a hyphen becomes an underscore."""
+    return cast(Command, importlib.import_module(f"build.{name.replace('-', '_')}"))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,10 +16,10 @@ from typing import BinaryIO
 
 from build import adapters, scrub, workspace
 from build.errors import InvalidBundle, OutputRefused
+from build.model import Model
 from build.options import Options
 from build.progress import Bar, Progress
 from build.source import Source
-from build.validate import Model
 from edge import __version__, tensors
 from edge.bundle import (
     MANIFEST_NAME,
@@ -38,7 +38,6 @@ _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 _EPOCH_S = 315532800  # 1980-01-01, the earliest time that zip and FAT can hold
 _CHUNK_BYTES = 1024 * 1024
 _SPARE_BYTES = 16 * 1024 * 1024
-_LIBRARIES = ("mlflow", "onnxruntime", "onnxruntime-genai")
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _PIN = re.compile(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)")
 
@@ -70,12 +69,14 @@ def write(
 ) -> Bundle:
     """Write the bundle into `work`, then rename it to `output`, with `force` over an old one.
 
-    Raises `OutputRefused` where the disk is full or cannot be written.
+    Files of ours, downloaded or made below `work`, are moved; others are copied. Raises
+    `OutputRefused` where the disk is full or cannot be written.
     """
     made = work / "bundle"
     try:
-        _check_space(model, work, is_ours=source.is_ours)
-        files = _write_files(model, made / MODEL_FOLDER, progress, is_ours=source.is_ours)
+        ours = _ours(model, work, is_ours=source.is_ours)
+        _check_space(model, work, ours)
+        files = _write_files(model, made / MODEL_FOLDER, progress, ours)
         files += tuple(_write_adapter(made, *named) for named in model.adapters.items())
         manifest = _manifest(model, source, options, files)
         _write_manifest(made, encode(manifest))
@@ -106,9 +107,20 @@ def open_(folder: Path, *, whole: bool = False) -> Bundle:
     return found
 
 
-def _check_space(model: Model, work: Path, *, is_ours: bool) -> None:
+def _ours(model: Model, work: Path, *, is_ours: bool) -> frozenset[str]:
+    """The files that may be moved; one that is a link into another folder is copied."""
+    inside = work.resolve()
+    places = ((name, model.origin(name)) for name in model.files)
+    return frozenset(
+        name
+        for name, path in places
+        if not path.is_symlink() and (is_ours or path.resolve().is_relative_to(inside))
+    )
+
+
+def _check_space(model: Model, work: Path, ours: frozenset[str]) -> None:
     """Files of ours move within the disk; others are copied to it."""
-    copied = [] if is_ours else [model.folder / name for name in model.files]
+    copied = [model.origin(name) for name in model.files if name not in ours]
     needed = sum(path.stat().st_size for path in (*copied, *model.adapters.values()))
     needed += _SPARE_BYTES
     free = shutil.disk_usage(work).free
@@ -117,16 +129,16 @@ def _check_space(model: Model, work: Path, *, is_ours: bool) -> None:
 
 
 def _write_files(
-    model: Model, into: Path, progress: Progress, *, is_ours: bool
+    model: Model, into: Path, progress: Progress, ours: frozenset[str]
 ) -> tuple[File, ...]:
-    total = sum((model.folder / name).stat().st_size for name in model.files)
+    total = sum(model.origin(name).stat().st_size for name in model.files)
     written = []
-    bring = _move if is_ours else _copy
     with progress.bar("seal", total) as bar:
         for name in model.files:
             target = into / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            digest = bring(model.folder / name, target, bar)
+            bring = _move if name in ours else _copy
+            digest = bring(model.origin(name), target, bar)
             _settle(target, _FILE_MODE)
             path = f"{MODEL_FOLDER}/{name}"
             written.append(File(path, target.stat().st_size, digest))
@@ -181,20 +193,21 @@ def _settle(path: Path, mode: int) -> None:
 def _manifest(model: Model, source: Source, options: Options, files: tuple[File, ...]) -> Manifest:
     return Manifest(
         name=_name(options.name or source.name),
-        flavor="onnx",
+        flavor=model.flavor,
         files=files,
         signature=model.signature,
         generation=model.generation,
         context_length=model.context_length,
-        eos_ids=model.config.eos_ids,
-        kv_bytes_per_token=model.decoder.kv_bytes_per_token,
+        eos_ids=model.eos_ids,
+        kv_bytes_per_token=model.kv_bytes_per_token,
         chat_template=model.chat_template,
-        quantization=model.decoder.quantization,
-        model_type=model.config.model_type,
+        quantization=model.quantization,
+        model_type=model.model_type,
         lineage=_lineage(model, source.lineage),
         libraries=_libraries(model),
         system_prompts=options.system_prompts,
         adapters=tuple(model.adapters),
+        remote_code=model.remote_code,
     )
 
 
@@ -214,12 +227,18 @@ def _lineage(model: Model, lineage: Lineage) -> Lineage:
 
 
 def _libraries(model: Model) -> dict[str, str]:
-    """Versions of what sealed the model and, as `logged-with:`, of what logged it."""
-    found = {"phial": __version__, **{name: version(name) for name in _LIBRARIES}}
+    """Versions of what sealed the model and, as `logged-with:`, of what logged it.
+
+    A pipeline's own packages need not be installed here, so they are only those that logged it.
+    """
+    names = ("mlflow", *model.runtimes)
+    here = names if model.flavor == "onnx" else names[:1]
+    found = {"phial": __version__, **{name: version(name) for name in here}}
     if model.mlmodel is None:
         return found
     lines = map(_PIN.match, model.mlmodel.requirements)
     pins = {match[1].lower().replace("_", "-"): match[2] for match in lines if match}
     pins["mlflow"] = model.mlmodel.mlflow_version or pins.get("mlflow", "")
-    logged = {name: pins.get(name, "") for name in _LIBRARIES}
+    pins.setdefault("transformers", str(model.mlmodel.transformers.get("transformers_version", "")))
+    logged = {name: pins.get(name, "") for name in names}
     return found | {f"logged-with:{name}": pin for name, pin in logged.items() if pin}

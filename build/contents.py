@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from build import genai_config
@@ -56,15 +56,16 @@ def select(
 
 def check(folder: Path, names: tuple[str, ...], findings: Findings) -> None:
     """Report links that leave the folder and files that are empty or only pointers."""
-    findings.problems += [*_link_problems(folder), *_file_problems(folder, names)]
+    findings.problems += [*link_problems(folder, folder), *file_problems(folder, names)]
 
 
 def _is_served(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name.lower(), pattern) for pattern in _SERVED)
 
 
-def _link_problems(folder: Path) -> Iterator[str]:
-    root = folder.resolve()
+def link_problems(folder: Path, home: Path) -> Iterator[str]:
+    """Links of `folder` that leave `home`, the folder itself or one around it."""
+    root = home.resolve()
     for parent, folders, files in os.walk(folder):
         for name in sorted((*folders, *files)):
             path = Path(parent) / name
@@ -73,15 +74,17 @@ def _link_problems(folder: Path) -> Iterator[str]:
                 yield f"{shown} is a link that leaves the model's folder"
 
 
-def _file_problems(folder: Path, names: tuple[str, ...]) -> Iterator[str]:
+def file_problems(folder: Path, names: Iterable[str]) -> Iterator[str]:
+    """Files of `folder` that are empty or pointers to what is kept elsewhere."""
     for name in names:
         path = folder / name
         if path.stat().st_size == 0 and name not in _MAY_BE_EMPTY:
             yield f"{name} is empty"
-        elif _is_lfs_pointer(path):
+        elif is_lfs_pointer(path):
             yield f"{name} is a Git LFS pointer, not the file: run `git lfs pull` and log again"
 
 
-def _is_lfs_pointer(path: Path) -> bool:
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether `path` holds a pointer of Git LFS instead of its content."""
     with path.open("rb") as stream:
         return stream.read(len(_LFS_POINTER)) == _LFS_POINTER

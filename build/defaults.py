@@ -26,8 +26,8 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "repetition_penalty": (0.01, 10),
     "seed": (-(2**63), 2**63 - 1),
 }
-# Other names under which a model_config may keep the limit of an answer's length.
-_MAX_TOKENS_NAMES = ("max_tokens", "max_new_tokens", "max_length")
+# Names under which a model_config may keep the limit of an answer's length.
+MAX_TOKENS_NAMES = ("max_tokens", "max_new_tokens", "max_length")
 
 Said = list[tuple[str, Mapping[str, Any]]]
 
@@ -46,9 +46,14 @@ def gather(
     said: Said = [
         ("flag", flags),
         ("signature", {param.name: param.default for param in signature.params}),
-        ("model_config", _renamed(config, findings)),
+        ("model_config", renamed("model_config", config, findings)),
         (NAME, _search(genai.search)),
     ]
+    return choose(said, findings)
+
+
+def choose(said: Said, findings: Findings) -> Defaults:
+    """The first in `said` to name a setting has it; facts and problems as `gather` does."""
     chosen: dict[str, Any] = {}
     for item in fields(Defaults):
         origin, value = _first(said, item.name)
@@ -72,11 +77,12 @@ def _first(said: Said, name: str) -> tuple[str, Any]:
     return "", None
 
 
-def _renamed(config: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
-    named = next((name for name in _MAX_TOKENS_NAMES if config.get(name) is not None), "")
+def renamed(origin: str, config: Mapping[str, Any], findings: Findings) -> Mapping[str, Any]:
+    """`config` with `max_tokens` for what it calls otherwise, which is noted."""
+    named = next((name for name in MAX_TOKENS_NAMES if config.get(name) is not None), "")
     if named in ("", "max_tokens"):
         return config
-    findings.shims.append(f"model_config: {named} {config[named]!r} is taken as max_tokens")
+    findings.shims.append(f"{origin}: {named} {config[named]!r} is taken as max_tokens")
     return {**config, "max_tokens": config[named]}
 
 

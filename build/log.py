@@ -7,8 +7,7 @@ leaves no run behind.
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from build.errors import EXIT_OK, InvalidModel
 from edge.bundle import Defaults, Lineage
 
 if TYPE_CHECKING:
-    from build.record import Entry, Receipt
+    from build.record import Entry
     from build.traits import Traits
     from build.validate import Model
 
@@ -33,7 +32,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("log", help=about, description=__doc__)
     parser.add_argument("folder", type=Path, metavar="ONNX_DIR", help="an onnxruntime-genai folder")
     naming.add_flags(parser)
-    _add_run_flags(parser)
+    naming.add_run_flags(parser)
+    questions = "ask so many of the demo model's questions (default: 300, of the demo model only)"
+    parser.add_argument("--questions", type=int, metavar="COUNT", help=questions)
     options.add_generation_flags(parser)
     wrapping = "how a bare prompt becomes tokens"
     parser.add_argument("--prompt-format", choices=FORMATS, default="auto", help=wrapping)
@@ -41,32 +42,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def _add_run_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("the run").add_argument
-    add("--experiment", default="", metavar="NAME", help="made where it does not exist")
-    add("--run-name", default="", metavar="NAME")
-    add("--card", action="append", default=[], type=_file, metavar="FILE", help="kept with the run")
-    add("--no-measure", action="store_true", help="log no speed and ask no questions")
-    questions = "ask so many of the demo model's questions (default: 300, of the demo model only)"
-    add("--questions", type=int, metavar="COUNT", help=questions)
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"is {text!r}, expected a file")
-    return path
-
-
 def run(args: argparse.Namespace) -> int:
     """Log the model; raises `BuildError` with every problem."""
-    from build import record
+    from build import record, report
 
     model = _validated(args)
     record.reach(options.stores_of(args))
     entry = _entry(args, model)
     receipt = record.record(entry)
-    print(json.dumps(_content(entry, receipt)) if args.json else _text(entry, receipt))
+    print(report.as_json(entry, receipt) if args.json else report.as_text(entry, receipt))
     return EXIT_OK
 
 
@@ -151,25 +135,3 @@ def own_tags(params: Traits) -> dict[str, str]:
         **{f"phial.{name}": str(params[name]) for name in shown},
         **{f"phial.{package.replace('-', '_')}": version(package) for package in made_with},
     }
-
-
-def _content(entry: Entry, receipt: Receipt) -> dict[str, Any]:
-    return {
-        **asdict(receipt),
-        "name": entry.name,
-        "params": dict(entry.params),
-        "metrics": dict(entry.metrics),
-        "model_config": dict(entry.config),
-    }
-
-
-def _text(entry: Entry, receipt: Receipt) -> str:
-    lines = [
-        ("model", entry.description),
-        ("logged", receipt.model_uri),
-        ("run", receipt.run_url or receipt.run_id),
-        ("version", receipt.version_uri or "not registered"),
-        ("aliases", ", ".join(receipt.alias_uris)),
-        *((name, f"{value:.4g}") for name, value in entry.metrics.items()),
-    ]
-    return "\n".join(f"{label:32} {value}" for label, value in lines if value)

@@ -15,6 +15,7 @@ MLMODEL = "MLmodel"
 REQUIREMENTS = "requirements.txt"
 INPUT_EXAMPLE = "input_example.json"
 PYFUNC = "python_function"
+TRANSFORMERS = "transformers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class MlModel:
 
     `pickle` is the name of the pickled Python class, `code` that of the model's source file
     (models from code); at most one is set. `signature` holds the JSON text of inputs, outputs
-    and params under these keys. `config` is the `model_config` of the logging call.
+    and params under these keys. `config` is the `model_config` of the logging call, and
+    `transformers` that flavor's own entry, empty where the model has another flavor.
     """
 
     flavors: tuple[str, ...]
@@ -49,6 +51,7 @@ class MlModel:
     run_id: str = ""
     mlflow_version: str = ""
     requirements: tuple[str, ...] = ()
+    transformers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(folder: Path) -> MlModel | None:
@@ -82,6 +85,7 @@ def _model(
         run_id=str(data.get("run_id") or ""),
         mlflow_version=str(data.get("mlflow_version") or ""),
         requirements=requirements,
+        transformers=_mapping(flavors.get(TRANSFORMERS)),
     )
 
 

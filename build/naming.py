@@ -1,10 +1,11 @@
-"""What a model is called in the registry: name, aliases, description and tags."""
+"""What a model is called in the registry: name, aliases, description and tags; and its run."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 # What MLflow takes (mlflow/utils/validation.py); checked here, before anything is logged.
 _NAME = re.compile(r"(?![.]+$)[^/:\x00-\x1f]{1,256}")
@@ -23,6 +24,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--description", default="", metavar="TEXT", help="of the version (default: its traits)")
     about = "on run, model and version; may be repeated"
     add("--tag", action="append", default=[], type=_tag, metavar="KEY=VALUE", help=about)
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the run that records the model."""
+    add = parser.add_argument_group("the run").add_argument
+    add("--experiment", default="", metavar="NAME", help="made where it does not exist")
+    add("--run-name", default="", metavar="NAME")
+    add("--card", action="append", default=[], type=_file, metavar="FILE", help="kept with the run")
+    add("--no-measure", action="store_true", help="log no speed and ask no questions")
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"is {text!r}, expected a file")
+    return path
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str]:

@@ -20,7 +20,10 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the caller said; `generation` holds only the settings that were named."""
+    """What the caller said; `generation` holds only the settings that were named.
+
+    `allow_...`: what a model of the transformers flavor may not do or need unless it is said.
+    """
 
     name: str = ""
     artifact: str = ""
@@ -29,6 +32,9 @@ class Options:
     system_prompts: tuple[str, ...] = ()
     adapters: tuple[tuple[str, Path], ...] = ()
     trial: bool = True
+    allow_pickle: bool = False
+    allow_remote_code: bool = False
+    allow_download: bool = False
     generation: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -54,18 +60,28 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add("--system-prompt", action="append", default=[], metavar="TEXT", help="one in frequent use")
     add("--adapter", action="append", type=_adapter, default=[], metavar="NAME=FILE", help="a LoRA")
     add("--skip-trial", action="store_true", help="do not load the model and generate a token")
+    add("--allow-pickle", action="store_true", help="take weights that are pickled (.bin, .pt)")
+    add("--allow-remote-code", action="store_true", help="take the model's own Python code along")
+    add("--allow-download", action="store_true", help="fetch what it only names from its hub")
 
 
 def add_generation_flags(parser: argparse.ArgumentParser) -> None:
     """Flags for the settings used where a request names none."""
-    add = parser.add_argument_group("generation defaults").add_argument
+    add = add_sampling_flags(parser).add_argument
+    add("--seed", type=whole(-_MOST, _MOST), metavar="N")
+    add("--stop", action="append", metavar="TEXT", help="may be repeated")
+
+
+def add_sampling_flags(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Those of them that every way of logging a model can keep; returns their group."""
+    group = parser.add_argument_group("generation defaults")
+    add = group.add_argument
     add("--max-tokens", type=whole(1, _MOST), metavar="N")
     add("--temperature", type=real(0, 2), metavar="T", help="0 is greedy")
     add("--top-p", type=real(0, 1), metavar="P")
     add("--top-k", type=whole(0, _MOST), metavar="K", help="0 is off")
     add("--repetition-penalty", type=real(0.01, 10), metavar="R", help="1 is off")
-    add("--seed", type=whole(-_MOST, _MOST), metavar="N")
-    add("--stop", action="append", metavar="TEXT", help="may be repeated")
+    return group
 
 
 def add_store_flags(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +132,9 @@ def options_of(args: argparse.Namespace) -> Options:
         system_prompts=tuple(args.system_prompt),
         adapters=tuple(args.adapter),
         trial=not args.skip_trial,
+        allow_pickle=args.allow_pickle,
+        allow_remote_code=args.allow_remote_code,
+        allow_download=args.allow_download,
         generation=named,
     )
 

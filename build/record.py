@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,10 @@ from build.options import Stores
 
 MODEL_CODE = Path(__file__).with_name("pyfunc.py")
 ARTIFACT = "onnx"
-PAPERS = ("genai_config.json", "README*", "MODEL_CARD*", "LICENSE*", "NOTICE*")
+PAPERS = (
+    *("genai_config.json", "config.json", "generation_config.json"),
+    *("README*", "MODEL_CARD*", "LICENSE*", "NOTICE*"),
+)
 NOT_IN_A_LOGGED_NAME = str.maketrans(dict.fromkeys("/:.%\"'", "-"))
 RETRIES, BACKOFF_FACTOR = "2", "1"
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
@@ -67,6 +70,10 @@ class Receipt:
     alias_uris: tuple[str, ...] = ()
 
 
+Log = Callable[[Entry, str], ModelInfo]
+"""Logs the model of an entry under a name, into the run that is active."""
+
+
 def reach(stores: Stores) -> None:
     """Point MLflow at `stores` and ask for an answer; raises `BuildError` where none comes.
 
@@ -81,13 +88,16 @@ def reach(stores: Stores) -> None:
         MlflowClient().search_experiments(max_results=1)
 
 
-def record(entry: Entry) -> Receipt:
-    """Log, register and name the model where `reach` pointed; raises `BuildError`."""
+def record(entry: Entry, log: Log | None = None) -> Receipt:
+    """Log, register and name the model where `reach` pointed; raises `BuildError`.
+
+    The model is logged by `log`, as a pyfunc around an ONNX folder where there is none.
+    """
     with _asking():
         if entry.experiment and "MLFLOW_RUN_ID" not in os.environ:  # `mlflow run` has chosen both
             mlflow.set_experiment(entry.experiment)
         with mlflow.start_run(run_name=entry.run_name or None) as run:
-            info = _log(entry)
+            info = _log(entry, log or as_pyfunc)
         receipt = _receipt(run.info, info.model_uri)
         if not entry.is_registered:
             return receipt
@@ -99,13 +109,10 @@ def record(entry: Entry) -> Receipt:
         )
 
 
-def _log(entry: Entry) -> ModelInfo:
-    mlflow.log_params(dict(entry.params))
-    mlflow.set_tags(dict(entry.tags))
-    for path in _papers(entry):
-        mlflow.log_artifact(str(path))
+def as_pyfunc(entry: Entry, name: str) -> ModelInfo:
+    """Log an onnxruntime-genai folder as models from code."""
     info: ModelInfo = mlflow.pyfunc.log_model(
-        name=entry.name.translate(NOT_IN_A_LOGGED_NAME),
+        name=name,
         python_model=str(MODEL_CODE),
         artifacts={ARTIFACT: str(entry.folder)},
         signature=interface.signature(),
@@ -115,6 +122,15 @@ def _log(entry: Entry) -> ModelInfo:
         params=dict(entry.params),
         tags=dict(entry.tags),
     )
+    return info
+
+
+def _log(entry: Entry, log: Log) -> ModelInfo:
+    mlflow.log_params(dict(entry.params))
+    mlflow.set_tags(dict(entry.tags))
+    for path in _papers(entry):
+        mlflow.log_artifact(str(path))
+    info = log(entry, entry.name.translate(NOT_IN_A_LOGGED_NAME))
     mlflow.log_metrics(dict(entry.metrics), model_id=info.model_id)
     return info
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from build import address, bundle, source, workspace
+from build import address, bundle, mlmodel, source, validate, workspace
 from build.address import Local, Remote
 from build.errors import BuildError
+from build.model import Model
 from build.options import Options, Stores
+from build.pipeline import flavor
+from build.pipeline import validate as pipeline
 from build.progress import Progress
 from build.source import Source
-from build.validate import Model, validate
 from build.verdict import Verdict
 
 
@@ -55,18 +57,25 @@ def look(job: Job, progress: Progress) -> Verdict:
 
 
 def _through(job: Job, verdict: Verdict, work: Path, progress: Progress) -> tuple[Model, Source]:
-    """As far as there is a checked model; `work` takes what must be downloaded."""
+    """As far as there is a checked model; `work` takes what must be downloaded or made."""
     target = address.parse(job.uri)
     if isinstance(target, Local):
         found = source.local(target.folder)
     else:
         found = _fetched(job, target, work, progress)
     verdict.lineage = found.lineage
-    return validate(found, job.options, verdict.findings), found
+    return _checked(found, job.options, verdict, work), found
+
+
+def _checked(found: Source, options: Options, verdict: Verdict, work: Path) -> Model:
+    if flavor.is_pipeline(found.folder, mlmodel.read(found.folder)):
+        return pipeline.validate(found, options, verdict.findings, work / "pipeline")
+    return validate.validate(found, options, verdict.findings)
 
 
 def _fetched(job: Job, target: Remote, work: Path, progress: Progress) -> Source:
     from build import download, resolve  # MLflow takes its time to import, and folders need none
 
     location = resolve.resolve(job.uri, target, job.stores)
-    return download.fetch(location, work / "download", progress)
+    allowed = download.Allowed(job.options.allow_pickle, job.options.allow_remote_code)
+    return download.fetch(location, work / "download", progress, allowed)

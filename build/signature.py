@@ -15,17 +15,17 @@ CHAT_TASK = "llm/v1/chat"
 PROMPT = "prompt"
 EXPECTED = "prompt: string (required) -> string, or llm/v1/chat"
 
-_WHOLE, _REAL = frozenset(("long", "integer")), frozenset(("double", "float"))
-_NUMBER = _WHOLE | _REAL
+WHOLE, _REAL = frozenset(("long", "integer")), frozenset(("double", "float"))
+_NUMBER = WHOLE | _REAL
 _TEXT = frozenset(("string",))
 # What a generation can be told, with the MLflow types that say it.
 SERVED: Final[Mapping[str, frozenset[str]]] = {
-    "max_tokens": _WHOLE,
+    "max_tokens": WHOLE,
     "temperature": _NUMBER,
     "top_p": _NUMBER,
-    "top_k": _WHOLE,
+    "top_k": WHOLE,
     "stop": _TEXT,
-    "seed": _WHOLE,
+    "seed": WHOLE,
     "min_p": _NUMBER,
     "repetition_penalty": _NUMBER,
     "presence_penalty": _NUMBER,
@@ -39,7 +39,7 @@ _STANDARD = (
     Param("stop", "string", is_list=True),
     Param("seed", "long"),
 )
-_PROMPT_SIGNATURE = Signature("prompt", (Column(PROMPT, "string"),), (Column("", "string"),))
+PROMPT_SIGNATURE = Signature("prompt", (Column(PROMPT, "string"),), (Column("", "string"),))
 
 
 def read(mlmodel: MlModel | None, findings: Findings) -> Signature:
@@ -50,22 +50,22 @@ def read(mlmodel: MlModel | None, findings: Findings) -> Signature:
     raw = mlmodel.signature if mlmodel else {}
     if not raw.get("inputs"):
         findings.shims.append("the model has no signature: prompt: string -> string is assumed")
-        return _PROMPT_SIGNATURE
+        return PROMPT_SIGNATURE
     try:
-        inputs, outputs, params = (_entries(raw, key) for key in ("inputs", "outputs", "params"))
+        inputs, outputs, told = (entries(raw, key) for key in ("inputs", "outputs", "params"))
     except ValueError as error:
         findings.problems.append(f"signature: {error}")
-        return _PROMPT_SIGNATURE
+        return PROMPT_SIGNATURE
     is_chat = bool(mlmodel and mlmodel.metadata.get("task") == CHAT_TASK) or _is_chat(inputs)
     if not is_chat and not _is_prompt(inputs, outputs):
         findings.problems.append(
-            f"signature is {_show(inputs)} -> {_show(outputs)}, expected {EXPECTED}"
+            f"signature is {show(inputs)} -> {show(outputs)}, expected {EXPECTED}"
         )
     return Signature(
         "chat" if is_chat else "prompt",
-        tuple(map(_column, inputs)),
-        tuple(map(_column, outputs)),
-        tuple(_params(params, findings)),
+        tuple(map(column, inputs)),
+        tuple(map(column, outputs)),
+        tuple(params(told, findings)),
     )
 
 
@@ -82,16 +82,22 @@ def complete(
             + ", ".join(param.name for param in _STANDARD)
             + " are supplied"
         )
-        params = tuple(replace(p, default=_plain(getattr(defaults, p.name))) for p in _STANDARD)
-        return replace(signature, params=params)
-    params = tuple(
-        replace(param, default=_plain(told[param.name])) if param.name in told else param
+        standard = tuple(replace(p, default=_plain(getattr(defaults, p.name))) for p in _STANDARD)
+        return replace(signature, params=standard)
+    changed = tuple(
+        replace(param, default=_plain(told[_meant(param)])) if _meant(param) in told else param
         for param in signature.params
     )
-    return replace(signature, params=params)
+    return replace(signature, params=changed)
 
 
-def _entries(raw: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+def _meant(param: Param) -> str:
+    """The setting behind a parameter's name."""
+    return "max_tokens" if param.name == "max_new_tokens" else param.name
+
+
+def entries(raw: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The columns or parameters under `key`; raises `ValueError`."""
     text = raw.get(key)
     data = json.loads(text) if isinstance(text, str) else (text or [])
     if not isinstance(data, list) or not all(isinstance(entry, Mapping) for entry in data):
@@ -113,29 +119,36 @@ def _is_prompt(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[st
     return takes == [(PROMPT, "string")] and gives in (["string"], [])
 
 
-def _column(entry: Mapping[str, Any]) -> Column:
+def column(entry: Mapping[str, Any]) -> Column:
+    """A column as the manifest keeps it; one without a name has an empty one."""
     return Column(
         str(entry.get("name") or ""), str(entry.get("type")), bool(entry.get("required", True))
     )
 
 
-def _params(entries: Sequence[Mapping[str, Any]], findings: Findings) -> Iterator[Param]:
-    for entry in entries:
+def params(
+    found: Sequence[Mapping[str, Any]],
+    findings: Findings,
+    served: Mapping[str, frozenset[str]] = SERVED,
+) -> Iterator[Param]:
+    """The parameters that the appliance serves, by name and type; others are noted."""
+    for entry in found:
         name, kind = str(entry.get("name")), str(entry.get("type"))
-        if name not in SERVED:
+        if name not in served:
             findings.shims.append(f"parameter {name!r} means nothing to the appliance: left out")
-        elif kind not in SERVED[name]:
-            expected = " or ".join(sorted(SERVED[name]))
+        elif kind not in served[name]:
+            expected = " or ".join(sorted(served[name]))
             findings.problems.append(f"parameter {name!r} has type {kind!r}, expected {expected}")
         else:
             yield Param(name, kind, entry.get("default"), entry.get("shape") is not None)
 
 
-def _show(entries: Sequence[Mapping[str, Any]]) -> str:
+def show(found: Sequence[Mapping[str, Any]]) -> str:
+    """Columns for a message."""
     columns = (
         f"{entry.get('name') or 'unnamed'}: {entry.get('type')}"
         + ("" if entry.get("required", True) else " (optional)")
-        for entry in entries
+        for entry in found
     )
     return "[" + ", ".join(columns) + "]"
 

@@ -25,15 +25,17 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model's files in `folder`, an MLflow model or a bare ONNX folder.
+    """A model's files in `folder`, an MLflow model or a bare folder of ONNX or Hugging Face.
 
-    `is_ours`: they were downloaded, so they may be moved instead of copied.
+    `is_ours`: they were downloaded, so they may be moved instead of copied. `left_behind` names
+    the files that the store has and that were not fetched.
     """
 
     folder: Path
     lineage: Lineage
     name: str
     is_ours: bool = False
+    left_behind: tuple[str, ...] = ()
 
 
 def local(folder: Path) -> Source:

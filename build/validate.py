@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from build import (
     adapters,
@@ -46,6 +47,34 @@ class Model:
     context_length: int
     mlmodel: MlModel | None
     adapters: Mapping[str, Path]
+
+    flavor: ClassVar[Literal["onnx"]] = "onnx"
+    remote_code: ClassVar[bool] = False
+    runtimes: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime-genai")
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        return self.config.eos_ids
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Memory that a token of context takes."""
+        return self.decoder.kv_bytes_per_token
+
+    @property
+    def quantization(self) -> str:
+        """Precision of the weights."""
+        return self.decoder.quantization
+
+    @property
+    def model_type(self) -> str:
+        """The architecture's name."""
+        return self.config.model_type
+
+    def origin(self, name: str) -> Path:
+        """Where the file `name` lies now."""
+        return self.folder / name
 
 
 def validate(source: Source, options: Options, findings: Findings) -> Model:

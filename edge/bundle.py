@@ -58,12 +58,20 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """`kind` `prompt`: `prompt: string -> string`; `chat`: MLflow's `llm/v1/chat`."""
+    """What MLflow's scoring protocol asks of the model, and what it answers.
 
-    kind: Literal["prompt", "chat"]
+    `kind` `prompt`: one column of strings -> strings, an unnamed column being the first of a table;
+    `chat` and `completions`: MLflow's `llm/v1/chat` and `llm/v1/completions`. `reply` is for
+    `prompt` alone: `new` gives the text as the model wrote it, `stripped` without the whitespace
+    around it, `full` with the prompt in front, and without the whitespace around both, as a
+    text-generation pipeline does.
+    """
+
+    kind: Literal["prompt", "chat", "completions"]
     inputs: tuple[Column, ...] = ()
     outputs: tuple[Column, ...] = ()
     params: tuple[Param, ...] = ()
+    reply: Literal["new", "stripped", "full"] = "new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ class Defaults:
     `prompt_format` says how a bare MLflow prompt string becomes tokens: `chat` wraps it in
     the chat template as one user message, `raw` tokenizes it as it stands, `auto` is `raw` where
     the string holds one of the tokenizer's special tokens and `chat` elsewhere (`raw` for models
-    without a chat template).
+    without a chat template, for `llm/v1/completions` and for text-generation pipelines).
     """
 
     max_tokens: int = 300
@@ -106,8 +114,8 @@ class Lineage:
 class Manifest:
     """Everything the appliance knows about its model besides the weights.
 
-    `adapters` are the names of its LoRA adapters, each with a file at `adapter_path`.
-    `remote_code` lets a pipeline run the Python files that lie beside its weights.
+    `adapters` are the names of its LoRA adapters, each with a file at `adapter_path`;
+    `remote_code`: its folder holds Python code of its own, which somebody allowed to run.
     """
 
     name: str
@@ -146,13 +154,15 @@ class Bundle:
 def encode(manifest: Manifest) -> bytes:
     """The canonical bytes of a manifest: sorted keys, two-space indent, final newline.
 
-    A model without adapters or code of its own says nothing of them, as it did before there were
-    any.
+    A model without adapters says nothing of them, as it did before there were any; nor does one
+    without code of its own, nor one that replies with new text say so.
     """
     data = asdict(manifest)
     for name in ("adapters", "remote_code"):
         if not data[name]:
             del data[name]
+    if manifest.signature.reply == "new":
+        del data["signature"]["reply"]
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()
 
