@@ -111,7 +111,7 @@ class Settings:
     )
     leave_s: float = _setting(
         0.0,
-        _seconds(0, 600),
+        seconds(0, 600),
         "How long new requests are still taken after SIGTERM, while /readyz already says no.",
     )
     drain_s: float = _setting(
