@@ -51,7 +51,7 @@ class App:
         self._metrics = Metrics(served.manifest.name, aliases=settings.metrics_aliases)
         self._service = Service(self._metrics, failures.status_of, log_prompts=settings.log_prompts)
         self._backend: Backend | None = None
-        self._is_draining = False
+        self._is_leaving = False
         appliance = self._appliance()
         self._metrics.describe_model(_model_facts(appliance))
         keys = config.api_keys(settings)
@@ -60,16 +60,25 @@ class App:
     @property
     def is_ready(self) -> bool:
         """Whether a token came out of the model and no shutdown has begun."""
-        return self._backend is not None and not self._is_draining
+        return self._backend is not None and not self._is_leaving
 
     def start(self) -> None:
         """Load the model in the background, so that health checks are answered meanwhile."""
         threading.Thread(target=self._load, name="loading", daemon=True).start()
 
+    @property
+    def leave_s(self) -> float:
+        """Seconds between `leave` and `drain`."""
+        return self._settings.leave_s
+
+    def leave(self) -> None:
+        """Say that no more work is wanted, and go on taking what comes all the same."""
+        self._is_leaving = True
+        self._metrics.ready.set(0)
+
     def drain(self) -> None:
         """Take no new requests; end those that run when the drain time is over."""
-        self._is_draining = True
-        self._metrics.ready.set(0)
+        self.leave()
         if self._backend is not None:
             backend = self._backend
             threading.Thread(target=self._drain, args=[backend], daemon=True).start()

@@ -109,6 +109,11 @@ class Settings:
     deadline_s: float = _setting(
         600.0, seconds(0.1, 86_400), "Time limit of a request, the wait included."
     )
+    leave_s: float = _setting(
+        0.0,
+        seconds(0, 600),
+        "How long new requests are still taken after SIGTERM, while /readyz already says no.",
+    )
     drain_s: float = _setting(
         30.0, seconds(0, 3600), "How long running requests may go on after SIGTERM."
     )

@@ -100,7 +100,7 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
         ("worker_connections", settings.slots + settings.queue + _CONNECTIONS),
         ("keepalive", _KEEPALIVE_S),
         ("timeout", _STALL_S),
-        ("graceful_timeout", int(settings.drain_s) + _FAREWELL_S),
+        ("graceful_timeout", int(settings.leave_s + settings.drain_s) + _FAREWELL_S),
         ("logger_class", JsonLogger),
         ("control_socket_disable", True),
         ("worker_tmp_dir", str(shm) if shm.is_dir() else None),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
 from contextlib import suppress
 from types import FrameType
@@ -24,7 +25,14 @@ _LINGER_S = 2.0
 
 
 class Worker(ThreadWorker):
-    """A thread worker whose SIGTERM lets running generations end within the drain time."""
+    """A thread worker that leaves in three steps after SIGTERM.
+
+    For the leave time it serves as before, but ends every connection with its next answer, so
+    that clients and proxies go elsewhere without losing a request. Then nothing new is taken and
+    running generations end within the drain time. Then it exits.
+    """
+
+    _is_leaving = False
 
     def init_signals(self) -> None:
         """Leave Ctrl-C, which a terminal sends to every process, to the arbiter."""
@@ -32,11 +40,26 @@ class Worker(ThreadWorker):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: refuse new work, and close idle connections, which would hold the exit up."""
+        """SIGTERM: leave, and come here again to drain; without a leave time drain at once."""
+        if self.alive and self.app.wired.leave_s and not self._is_leaving:
+            self._leave()
+            return
         if self.alive:
             self.app.wired.drain()
             self.method_queue.defer(self._close_idle)
         super().handle_exit(sig, frame)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Stop listening with the last accept: who connects later is refused and can go elsewhere.
+
+        The base class keeps the socket until the drain is over: those connections would hang.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            while self.sockets:
+                listener = self.sockets.pop()
+                self._accept_all(listener)
+                listener.close()
 
     def run(self) -> None:
         """Serve until told to stop, then end the engine."""
@@ -64,6 +87,23 @@ class Worker(ThreadWorker):
             with suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)
         super().finish_request(conn, fs)
+
+    def _leave(self) -> None:
+        self._is_leaving = True
+        self.app.wired.leave()
+        # The base class ends a connection with its answer where this many are kept already.
+        self.max_keepalived = 0
+        again = [self.handle_exit, signal.SIGTERM, None]
+        timer = threading.Timer(self.app.wired.leave_s, self.method_queue.defer, again)
+        timer.daemon = True
+        timer.start()
+
+    def _accept_all(self, listener: Any) -> None:
+        """Take the connections that the kernel has made already: closing would reset them."""
+        known = -1
+        while known != self.nr_conns:
+            known = self.nr_conns
+            self.accept(listener)
 
     def _close_idle(self) -> None:
         for connection in (*self.keepalived_conns, *self.pending_conns):

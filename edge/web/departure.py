@@ -56,7 +56,22 @@ class Departures:
     def _run(self) -> None:
         while True:
             for number, _ in self._poll.poll():
-                with self._lock:
-                    on_leave = self._watched.get(number)
-                if on_leave is not None:
-                    on_leave()
+                self._tell(number)
+
+    def _tell(self, number: int) -> None:
+        """Tell whose connection `number` is now that its client left, if that is so.
+
+        By the time an event is read here its connection may be closed and the number another's;
+        while something is watched under it, under the lock, the number stays with its connection.
+        """
+        with self._lock:
+            on_leave = self._watched.get(number)
+            if on_leave is None or not _has_left(number):
+                return
+        on_leave()
+
+
+def _has_left(number: int) -> bool:
+    look = select.poll()
+    look.register(number, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    return bool(look.poll(0))

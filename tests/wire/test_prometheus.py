@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import time
 import urllib.parse
@@ -14,18 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import find
+
 from .conftest import Served, free_port
 
 Query = Callable[[str], list[dict[str, object]]]
 _SCRAPED_S = 30.0
-
-
-def _tool(repository: Path, name: str) -> str:
-    unpacked = repository / ".cache" / "tools" / "usr" / "bin" / name
-    found = shutil.which(name) or (str(unpacked) if unpacked.is_file() else None)
-    if found is None:
-        pytest.skip(f"{name} is missing: run scripts/tools, or install Prometheus")
-    return found
 
 
 def _ask(port: int, expression: str) -> list[dict[str, object]]:
@@ -56,9 +49,7 @@ def scraped(serve: Callable[..., Served]) -> Served:
 
 
 @pytest.fixture(scope="module")
-def query(
-    scraped: Served, repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Query]:
+def query(scraped: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     """Ask a Prometheus that scrapes the appliance every second; it has scraped once already."""
     folder = tmp_path_factory.mktemp("prometheus")
     target = {"targets": [f"127.0.0.1:{scraped.port}"]}
@@ -71,7 +62,7 @@ def query(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                _tool(repository, "prometheus"),
+                find("prometheus"),
                 f"--config.file={folder}/prometheus.yml",
                 f"--storage.tsdb.path={folder}/data",
                 f"--web.listen-address=127.0.0.1:{port}",
@@ -100,11 +91,11 @@ def _wait_for_scrape(port: int, log: Path) -> None:
     pytest.fail(f"nothing was scraped within {_SCRAPED_S} s:\n{log.read_text()}")
 
 
-def test_promtool_finds_no_fault(scraped: Served, repository: Path) -> None:
+def test_promtool_finds_no_fault(scraped: Served) -> None:
     with urllib.request.urlopen(f"{scraped.url}/metrics", timeout=5) as page:
         text = page.read()
     check = subprocess.run(
-        [_tool(repository, "promtool"), "check", "metrics"],
+        [find("promtool"), "check", "metrics"],
         input=text,
         capture_output=True,
         timeout=30,

@@ -114,6 +114,17 @@ def test_a_socket_that_was_closed_meanwhile(departures, pair):
     again.close()
 
 
+def test_an_event_of_the_connection_that_had_the_number_before(departures, pair):
+    """The client of the last answer hangs up just as its socket is closed and its number reused."""
+    server, client = pair
+    left = threading.Event()
+    with request(server), departures.watch(left.set):
+        departures._tell(server.fileno())
+        assert not left.is_set()
+        client.close()
+        assert left.wait(5)
+
+
 def test_without_a_socket_there_is_nothing_to_watch(departures):
     with flask.Flask("test").test_request_context("/"), departures.watch(lambda: None):
         pass
