@@ -82,7 +82,8 @@ def _encode(prompt: Prompt, rules: Rules) -> Ids:
     if prompt.ids is not None:
         ids = _checked(prompt.ids, rules.limits.vocab_size)
     elif prompt.messages is not None:
-        ids = tokenizer.encode(tokenizer.apply_chat_template(prompt.messages, prompt.tools))
+        chat = tokenizer.apply_chat_template(prompt.messages, prompt.tools)
+        ids = tokenizer.encode(chat, is_chat=True)
     else:
         ids = tokenizer.encode(prompt.text or "")
     if len(ids):

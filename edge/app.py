@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from edge import __version__, config, loading, runtimes
+from edge import __version__, config, loaders, loading, runtimes
 from edge.bundle import Bundle, Manifest
 from edge.config import Settings
 from edge.engine import scripted
 from edge.engine.scripted import Script
 from edge.errors import Draining, StartupError
 from edge.generation import Request
-from edge.loading import Loaded, Loader
+from edge.loaders import Loaded, Loader
 from edge.metrics import Metrics
 from edge.protocol import scoring_echo, scoring_request
 from edge.protocol.scoring import Invocation
@@ -135,7 +135,7 @@ def from_bundle(bundle: Bundle, settings: Settings) -> Served:
     return Served(
         manifest,
         bundle.sha256,
-        loading.onnx_loader(bundle, settings),
+        loaders.loader(bundle, settings),
         lambda call, special: scoring_request.to_request(call, manifest, special),
     )
 

@@ -107,6 +107,7 @@ class Manifest:
     """Everything the appliance knows about its model besides the weights.
 
     `adapters` are the names of its LoRA adapters, each with a file at `adapter_path`.
+    `remote_code` lets a pipeline run the Python files that lie beside its weights.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Manifest:
     libraries: Mapping[str, str] = field(default_factory=dict)
     system_prompts: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
+    remote_code: bool = False
     format_version: int = FORMAT_VERSION
 
 
@@ -144,11 +146,13 @@ class Bundle:
 def encode(manifest: Manifest) -> bytes:
     """The canonical bytes of a manifest: sorted keys, two-space indent, final newline.
 
-    A model without adapters says nothing of them, as it did before there were any.
+    A model without adapters or code of its own says nothing of them, as it did before there were
+    any.
     """
     data = asdict(manifest)
-    if not manifest.adapters:
-        del data["adapters"]
+    for name in ("adapters", "remote_code"):
+        if not data[name]:
+            del data[name]
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()
 

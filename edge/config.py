@@ -7,99 +7,40 @@ the README's table are tested against these declarations.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from edge.errors import StartupError
+from edge.setting_values import (
+    Parse,
+    auto,
+    choice,
+    filled,
+    integer,
+    names,
+    seconds,
+    size,
+    switch,
+)
 
 PREFIX = "EDGE_"
 _ALIKE = 0.7
 _TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
-Parse = Callable[[str], Any]
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+# Turns of the loop in which a thread of GNU's OpenMP waits for work before it sleeps; the default
+# of 300,000 burns a core for milliseconds after every operator.
+_GOMP_SPINS = "1000"
 
 
 def _setting(default: Any, parse: Parse, doc: str) -> Any:
     return field(default=default, metadata={"parse": parse, "doc": doc})
-
-
-def _integer(low: int, high: int) -> Parse:
-    def parse(text: str) -> int:
-        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()) else None
-        if value is None or not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return value
-
-    return parse
-
-
-def _auto(parse: Parse) -> Parse:
-    def parse_or_auto(text: str) -> Any:
-        if text == "auto":
-            return None
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise ValueError(f"`auto` or {error}") from None
-
-    return parse_or_auto
-
-
-def _seconds(low: float, high: float) -> Parse:
-    def parse(text: str) -> float:
-        expected = f"a number of seconds from {low:g} to {high:g}"
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(expected) from None
-        if not low <= value <= high:
-            raise ValueError(expected)
-        return value
-
-    return parse
-
-
-def _choice(*values: str) -> Parse:
-    def parse(text: str) -> str:
-        if text not in values:
-            raise ValueError("one of " + ", ".join(values))
-        return text
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ("0", "1", "true", "false"):
-        raise ValueError("1 or 0")
-    return text.lower() in ("1", "true")
-
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-
-
-def _size(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,18})(?:([kmg])i?)?b?", text.strip().lower())
-    if found is None or int(found[1]) == 0:
-        raise ValueError("a size such as 512MiB or 2G")
-    return int(found[1]) * _UNITS[found[2] or ""]
-
-
-def _names(*allowed: str) -> Parse:
-    def parse(text: str) -> tuple[str, ...]:
-        names = tuple(name.strip() for name in text.split(",") if name.strip())
-        if any(name not in allowed for name in names):
-            raise ValueError("a comma-separated list of: " + ", ".join(allowed))
-        return names
-
-    return parse
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise ValueError("a text that is not empty")
-    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +48,37 @@ class Settings:
     """Deployment facts. Model facts come from the bundle; nothing is in both."""
 
     bundle: Path | None = _setting(None, Path, "Folder of the bundle to serve.")
-    host: str = _setting("127.0.0.1", _text, "Address to listen on.")
-    port: int = _setting(8080, _integer(0, 65535), "TCP port to listen on; 0 takes a free one.")
-    engine: Literal["auto", "decoder", "genai"] = _setting(
-        "auto", _choice("auto", "decoder", "genai"), "Which engine runs the model."
+    host: str = _setting("127.0.0.1", filled, "Address to listen on.")
+    port: int = _setting(8080, integer(0, 65535), "TCP port to listen on; 0 takes a free one.")
+    engine: Literal["auto", "decoder", "genai", "pipeline"] = _setting(
+        "auto", choice("auto", "decoder", "genai", "pipeline"), "Which engine runs the model."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _setting(
+        "auto",
+        choice("auto", "float32", "bfloat16", "float16"),
+        "Numbers that a pipeline bundle computes with; `auto` is those it was saved in where this "
+        "CPU has instructions for them, else float32.",
+    )
+    compile: bool = _setting(
+        False, switch, "Let torch compile the layers of a pipeline bundle at the start."
+    )
+    quantize: Literal["none", "int8"] = _setting(
+        "none",
+        choice("none", "int8"),
+        "Round the weights of a pipeline bundle's linear layers when they are loaded.",
     )
     threads: int | None = _setting(
         None,
-        _auto(_integer(1, 1024)),
+        auto(integer(1, 1024)),
         "Engine threads; `auto` follows CPU quota, affinity and kinds of core, also while it runs.",
     )
     spin: bool = _setting(
-        True, _switch, "Let engine threads wait awake for a few microseconds between operators."
+        True, switch, "Let engine threads wait awake for a few microseconds between operators."
     )
-    slots: int = _setting(4, _integer(1, 256), "Sequences that are generated at the same time.")
+    slots: int = _setting(4, integer(1, 256), "Sequences that are generated at the same time.")
     prefixes: int = _setting(
         16,
-        _integer(0, 256),
+        integer(0, 256),
         "Sequences that have ended and are kept, so that prompts that begin "
         "like one of them need less work.",
     )
@@ -135,43 +90,41 @@ class Settings:
     )
     speculation: bool = _setting(
         False,
-        _switch,
+        switch,
         "Draft what follows from what stood there before, where that was measured to be faster.",
     )
-    queue: int = _setting(32, _integer(0, 10_000), "Sequences that may wait for a slot.")
+    queue: int = _setting(32, integer(0, 10_000), "Sequences that may wait for a slot.")
     max_rows: int = _setting(
-        1024, _integer(1, 10_000), "Most sequences (prompts times n) in one request."
+        1024, integer(1, 10_000), "Most sequences (prompts times n) in one request."
     )
     kv_limit: int | None = _setting(
-        None, _auto(_size), "Bytes of KV cache in all; `auto` is what the memory limit leaves."
+        None, auto(size), "Bytes of KV cache in all; `auto` is what the memory limit leaves."
     )
     prefill_chunk_ms: int = _setting(
         100,
-        _integer(5, 10_000),
+        integer(5, 10_000),
         "Most milliseconds to aim for in one prefill call beside running answers, which wait that "
         "long; four times that where none runs.",
     )
     deadline_s: float = _setting(
-        600.0, _seconds(0.1, 86_400), "Time limit of a request, the wait included."
+        600.0, seconds(0.1, 86_400), "Time limit of a request, the wait included."
     )
     drain_s: float = _setting(
-        30.0, _seconds(0, 3600), "How long running requests may go on after SIGTERM."
+        30.0, seconds(0, 3600), "How long running requests may go on after SIGTERM."
     )
-    max_body_bytes: int = _setting(4 << 20, _size, "Largest request body.")
+    max_body_bytes: int = _setting(4 << 20, size, "Largest request body.")
     api_key_file: Path | None = _setting(
         None, Path, "File with the API keys (one a line) that /v1 and /invocations demand."
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", _choice("debug", "info", "warning", "error"), "Least severity that is logged."
+        "info", choice("debug", "info", "warning", "error"), "Least severity that is logged."
     )
-    log_prompts: bool = _setting(
-        False, _switch, "Write the text of prompts and answers to the log."
-    )
+    log_prompts: bool = _setting(False, switch, "Write the text of prompts and answers to the log.")
     metrics_aliases: tuple[str, ...] = _setting(
-        (), _names("vllm"), "Other naming schemes under which metrics are served too: `vllm`."
+        (), names("vllm"), "Other naming schemes under which metrics are served too: `vllm`."
     )
     verify: Literal["size", "sha256"] = _setting(
-        "size", _choice("size", "sha256"), "How thoroughly the bundle's files are checked at start."
+        "size", choice("size", "sha256"), "How thoroughly the bundle's files are checked at start."
     )
 
     @staticmethod
@@ -244,6 +197,16 @@ def api_keys(settings: Settings) -> tuple[bytes, ...]:
 def telemetry_is_off() -> bool:
     """Whether whoever started this process has switched the runtimes' telemetry off."""
     return os.environ.get(_TELEMETRY_OFF) == "1"
+
+
+def prepare_torch(*, spin: bool) -> None:
+    """Keep torch and transformers off the network, and idle threads off the cores.
+
+    Must run before the first import of either. `spin` lets a thread wait awake for a moment
+    before it sleeps; whoever started this process may have said otherwise.
+    """
+    os.environ.update(_OFFLINE)
+    os.environ.setdefault("GOMP_SPINCOUNT", _GOMP_SPINS if spin else "0")
 
 
 def silence_telemetry() -> None:

@@ -4,129 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge import adapters, cores, cpu, memory, system_prompts
+from edge import cores, cpu, memory, system_prompts
 from edge.admission import Rules
-from edge.bundle import Bundle, Defaults
-from edge.config import Settings, silence_telemetry
+from edge.bundle import Defaults
+from edge.config import Settings
 from edge.crew import Crew
 from edge.engine.base import Engine, Limits
-from edge.engine.tokenizer import Tokenizer
 from edge.errors import EngineFailed, StartupError
 from edge.generation import Sampling
+from edge.loaders import Loaded, Loader, engine_threads
 from edge.memory import LEAST_KV_TOKENS, Appetite
 from edge.metrics import Metrics
 from edge.scheduler.loop import Loop
 from edge.scheduler.queue import Queue
 from edge.service import Backend
 
-if TYPE_CHECKING:
-    from edge.engine.decoder.engine import DecoderEngine
-
 _log = logging.getLogger(__name__)
 _WARM_UP_PROMPT_TOKENS = 4
 _WARM_UP_TOKENS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """An engine and its tokenizer; `name` and `reason` say which engine it is, and why.
-
-    `rethread` gives the engine another number of threads while it runs, where it can.
-    """
-
-    engine: Engine
-    tokenizer: Tokenizer
-    name: str = "scripted"
-    reason: str = ""
-    rethread: Callable[[int], None] | None = None
-
-
-Loader = Callable[[], Loaded]
-
-
-def onnx_loader(bundle: Bundle, settings: Settings) -> Loader:
-    """How to load a bundle's ONNX model on the engine that the settings ask for, or that fits."""
-
-    def load() -> Loaded:
-        silence_telemetry()
-        # Imported here: the arbiter process must not hold the runtime.
-        from edge.engine.tokenizer import GenaiTokenizer
-
-        tokenizer = GenaiTokenizer(bundle.model_folder, bundle.manifest.chat_template)
-        if settings.engine == "genai":
-            adapters.forbid(bundle, "EDGE_ENGINE is genai")
-            return Loaded(_genai(bundle, settings), tokenizer, "genai", "EDGE_ENGINE says so")
-        return _loaded(bundle, settings, tokenizer)
-
-    return load
-
-
-def _loaded(bundle: Bundle, settings: Settings, tokenizer: Tokenizer) -> Loaded:
-    """The fast engine where the model fits it; onnxruntime-genai serves every other model."""
-    from edge.engine.decoder.opening import Misfit
-
-    try:
-        engine = _decoder(bundle, settings)
-        return Loaded(engine, tokenizer, "decoder", "the graph fits it", engine.rethread)
-    except Misfit as misfit:
-        if settings.engine == "decoder":
-            raise StartupError(
-                [f"EDGE_ENGINE is decoder, which cannot run this model: {misfit}"]
-            ) from misfit
-        adapters.forbid(bundle, str(misfit))
-        _log.info("another engine is needed", extra={"reason": str(misfit)})
-        return Loaded(_genai(bundle, settings), tokenizer, "genai", str(misfit))
-
-
-def _decoder(bundle: Bundle, settings: Settings) -> DecoderEngine:
-    from edge.engine import genai
-    from edge.engine.decoder import opening
-
-    limits = genai.limits(bundle.manifest, bundle.model_folder)
-    return opening.load(
-        bundle.model_folder,
-        limits,
-        threads=engine_threads(settings),
-        spin=settings.spin,
-        slots=settings.slots,
-        row_tokens=_row_tokens(limits, settings),
-        prefill_chunk_ms=settings.prefill_chunk_ms,
-        prefixes=settings.prefixes,
-        speculates=settings.speculation,
-        adapters=adapters.read(bundle),
-    )
-
-
-def _row_tokens(limits: Limits, settings: Settings) -> int:
-    """The longest row that can be let in: the context, or what all of memory would hold.
-
-    A context of 131,072 tokens is never reserved on a machine that could not fill a tenth of it.
-    """
-    if not limits.kv_bytes_per_token:
-        return limits.context_length
-    most_bytes = settings.kv_limit or memory.left_bytes(0)
-    fitting = max(LEAST_KV_TOKENS, most_bytes // limits.kv_bytes_per_token)
-    return min(limits.context_length, fitting)
-
-
-def _genai(bundle: Bundle, settings: Settings) -> Engine:
-    from edge.engine import genai
-
-    folder = bundle.model_folder
-    model = genai.load(folder, threads=engine_threads(settings), spin=settings.spin)
-    limits = genai.limits(bundle.manifest, folder)
-    return genai.GenaiEngine(model, limits, prefill_chunk_ms=settings.prefill_chunk_ms)
-
-
-def engine_threads(settings: Settings) -> int:
-    """The setting, else what quota, affinity and kinds of core are good for."""
-    return settings.threads or cpu.engine_threads()
 
 
 def start(
@@ -189,6 +87,8 @@ def _crew(
     # The weights are there twice for a moment, and requests fill KV cache meanwhile: never more
     # than half as much, since what loads the weights faster also reads prompts faster.
     needed_bytes = weights_bytes + min(kv_limit_bytes, weights_bytes // 2)
+    if not loaded.copies_weights:
+        needed_bytes = 0
     crew = Crew(
         threads,
         loaded.rethread or _cannot,

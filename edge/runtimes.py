@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 
-NAMES = ("onnxruntime", "onnxruntime-genai")
+NAMES = ("onnxruntime", "onnxruntime-genai", "torch", "transformers")
 
 
 def versions() -> dict[str, str]:

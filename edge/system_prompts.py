@@ -64,7 +64,8 @@ def _head(tokenizer: Tokenizer, text: str) -> Ids:
     """Ids that every chat under the system prompt `text` begins with, int32, shape (tokens,)."""
     first, second = (
         tokenizer.encode(
-            tokenizer.apply_chat_template([Message("system", text), Message("user", turn)])
+            tokenizer.apply_chat_template([Message("system", text), Message("user", turn)]),
+            is_chat=True,
         )
         for turn in _TURNS
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import pipeline_bundle as pipeline_bundles
+
 _HOME = tempfile.TemporaryDirectory(prefix="phial-test-home-")
 
 
@@ -31,6 +33,18 @@ def repository() -> Path:
 def demo_model(repository: Path) -> Path:
     """The folder of the model in the box."""
     return repository / "build" / "demo" / "model"
+
+
+@pytest.fixture(scope="session")
+def demo_weights(repository: Path) -> Path:
+    """The folder of the demo model's torch weights."""
+    return repository / "build" / "demo" / "weights"
+
+
+@pytest.fixture(scope="session")
+def pipeline_bundle(demo_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the demo model's torch weights; not to be changed."""
+    return pipeline_bundles.write(tmp_path_factory.mktemp("pipeline"), demo_weights)
 
 
 @pytest.hookimpl(trylast=True)

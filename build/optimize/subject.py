@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edge import loading
+from edge import loaders
 from edge.bundle import MODEL_FOLDER, Bundle, Defaults, Manifest, Signature
 from edge.config import Settings
 from edge.engine.base import Choice, Step
@@ -44,7 +44,7 @@ def main() -> int:
     return 0
 
 
-def load(folder: Path, terms: Mapping[str, Any], place: Path) -> loading.Loaded:
+def load(folder: Path, terms: Mapping[str, Any], place: Path) -> loaders.Loaded:
     """The model on the engine that the appliance would choose; `place` is an empty folder."""
     (place / MODEL_FOLDER).symlink_to(folder.resolve())
     manifest = Manifest(
@@ -59,15 +59,15 @@ def load(folder: Path, terms: Mapping[str, Any], place: Path) -> loading.Loaded:
     )
     # Threads that spin would fight with what else runs here, the other model's among it.
     settings = Settings(threads=terms["threads"] or None, spin=False, slots=1)
-    return loading.onnx_loader(Bundle(place, manifest, ""), settings)()
+    return loaders.onnx_loader(Bundle(place, manifest, ""), settings)()
 
 
-def encode(loaded: loading.Loaded, text: str) -> dict[str, Any]:
+def encode(loaded: loaders.Loaded, text: str) -> dict[str, Any]:
     """The token ids of `text`; special tokens count as such."""
     return {"ids": [int(token) for token in loaded.tokenizer.encode(text)]}
 
 
-def speed(loaded: loading.Loaded, ids: list[int], new_tokens: int) -> dict[str, Any]:
+def speed(loaded: loaders.Loaded, ids: list[int], new_tokens: int) -> dict[str, Any]:
     """Seconds until the first token after the prompt `ids`, and for `new_tokens` more."""
     engine = loaded.engine
     row = engine.open(np.array(ids, dtype=np.int32), new_tokens + 1, _GREEDY)
@@ -83,7 +83,7 @@ def speed(loaded: loading.Loaded, ids: list[int], new_tokens: int) -> dict[str, 
         engine.close(row)
 
 
-def score(loaded: loading.Loaded, ids: list[int]) -> dict[str, Any]:
+def score(loaded: loaders.Loaded, ids: list[int]) -> dict[str, Any]:
     """For each of `ids` but the first: its log-probability, and the token that is likeliest."""
     engine = loaded.engine
     row = engine.open(np.array(ids, dtype=np.int32), 1, _SCORED, echo_logprobs=True)

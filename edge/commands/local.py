@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from edge import loading
+from edge import loaders, loading
 from edge.bundle import Bundle
 from edge.config import Settings
 from edge.errors import Draining, EdgeError
@@ -31,7 +31,7 @@ class Local:
 def loaded(bundle: Bundle, settings: Settings) -> Iterator[Local]:
     """Load the model of `bundle`, and end its engine afterwards. Raises `StartupError`."""
     metrics = Metrics(bundle.manifest.name)
-    loader = loading.onnx_loader(bundle, settings)
+    loader = loaders.loader(bundle, settings)
     began_s = time.monotonic()
     backend = loading.start(loader, bundle.manifest.generation, settings, metrics)
     started_s = time.monotonic() - began_s

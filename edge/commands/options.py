@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edge import bundle, config
+from edge import bundle, config, flavors
 from edge.bundle import Bundle
 from edge.config import Settings
 from edge.errors import StartupError
@@ -32,7 +32,12 @@ def overrides(options: argparse.Namespace) -> dict[str, str]:
 
 
 def open_bundle(settings: Settings) -> Bundle:
-    """The bundle that the settings name, its files checked; raises `StartupError`."""
+    """The bundle that the settings name, its files checked, and whether it can run here.
+
+    Raises `StartupError`.
+    """
     if settings.bundle is None:
         raise StartupError(["no bundle: pass --bundle DIR or set EDGE_BUNDLE"])
-    return bundle.read(settings.bundle, verify=settings.verify)
+    opened = bundle.read(settings.bundle, verify=settings.verify)
+    flavors.check(opened.manifest, settings)
+    return opened

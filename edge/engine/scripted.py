@@ -47,7 +47,7 @@ class ByteTokenizer:
     bos_id: int | None = BOS
     tool_format: ToolFormat = tool_format.DEFAULT
 
-    def encode(self, text: str) -> Ids:
+    def encode(self, text: str, *, is_chat: bool = False) -> Ids:
         """Token ids of `text`, int32 of shape (tokens,); never empty."""
         ids = [BOS]
         marks = _MARK_IDS if _is_chat(text) else {}

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
-
-import numpy as np
-import onnxruntime_genai as og
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edge.engine import tool_grammar
 from edge.engine.base import Constraint, Ids
 from edge.engine.chat_template import ChatTemplate, Turn
 from edge.engine.tool_format import ToolFormat
 from edge.engine.tool_grammar import Vocabulary
-from edge.errors import InvalidRequest, StartupError
+from edge.errors import InvalidRequest
 from edge.generation import Guidance, Message, Tool, ToolUse
 
 if TYPE_CHECKING:
     from edge.engine.guidance import Grammars
 
-# The runtime rewrites the schemas of tools, and loses half of each, unless it finds one of a few
-# expressions in the template; a comment in front is enough.
-_TOOLS_AS_THEY_ARE = "{# tools|tojson #}"
 _CACHED_GRAMMARS = 16
 
 
@@ -39,9 +34,11 @@ class Tokenizer(Protocol):
     def bos_id(self) -> int | None:
         """The id that stands for an empty prompt; None where the model has none."""
 
-    def encode(self, text: str) -> Ids:
+    def encode(self, text: str, *, is_chat: bool = False) -> Ids:
         """Ids of `text`, int32, shape (tokens,). Special tokens in the text become their ids.
 
+        With `is_chat` the text came out of `apply_chat_template`, which writes every token that
+        begins or ends a text itself.
         Raises `InvalidRequest` for text that the model cannot be given.
         """
 
@@ -74,22 +71,22 @@ class Tokenizer(Protocol):
         """The text of a chat up to where the assistant speaks. Raises `InvalidRequest`."""
 
 
-class GenaiTokenizer:
-    """The tokenizer of an onnxruntime-genai model folder."""
+class TemplateTokenizer(ABC):
+    """What every tokenizer with a `tokenizer.json` and a Jinja template has in common."""
 
     def __init__(self, folder: Path, chat_template: str) -> None:
-        """`chat_template` is the bundle's Jinja template; empty where the model has none.
-
-        Raises `StartupError`.
-        """
-        try:
-            self._tokenizer = og.Tokenizer(str(folder))
-        except RuntimeError as error:
-            raise StartupError(
-                [f"model: the runtime cannot load its tokenizer: {error}"]
-            ) from error
+        """`chat_template` is the bundle's Jinja template; empty where the model has none."""
         self._definition = folder / "tokenizer.json"
         self._chat_template = chat_template
+
+    @abstractmethod
+    def _render(self, turns: list[Turn], tools: str | None) -> str:
+        """Apply the chat template; raises `RuntimeError` where it refuses."""
+
+    @property
+    @abstractmethod
+    def _end_ids(self) -> Sequence[int]:
+        """The ids that end a grammar."""
 
     @cached_property
     def special_tokens(self) -> frozenset[str]:
@@ -103,29 +100,9 @@ class GenaiTokenizer:
         except OSError:
             return []
 
-    @property
-    def bos_id(self) -> int | None:
-        """The beginning-of-sequence id."""
-        return int(self._tokenizer.bos_token_id)
-
-    def encode(self, text: str) -> Ids:
-        """Ids of `text`, int32, shape (tokens,). Raises `InvalidRequest`."""
-        _check(text)
-        return np.asarray(self._tokenizer.encode(text), dtype=np.int32)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids` without special tokens."""
-        return cast(str, self._tokenizer.decode(np.asarray(ids, dtype=np.int32)))
-
-    def stream(self, *, shows_markers: bool = False) -> Callable[[int], str]:
-        """A fresh incremental decoder."""
-        decode = cast(Callable[[int], str], self._tokenizer.create_stream().decode)
-        shown = self._hidden_markers if shows_markers else {}
-        return (lambda token: shown.get(token) or decode(token)) if shown else decode
-
     @cached_property
     def _hidden_markers(self) -> dict[int, str]:
-        """Markers of calls that the runtime's decoder leaves out."""
+        """Markers of calls that a decoder leaves out, since they are special tokens."""
         special = (token for token in self._added if token.get("special"))
         parts = self.tool_format.parts
         texts = {int(token["id"]): str(token["content"]) for token in special}
@@ -166,7 +143,7 @@ class GenaiTokenizer:
         if not self._chat_template:
             raise InvalidRequest("this model has no chat template", param="messages")
         for text in (*(m.content for m in messages), *(tool.description for tool in tools)):
-            _check(text)
+            check_text(text)
         try:
             return self._chat.apply(messages, tools)
         except RuntimeError as error:
@@ -179,16 +156,6 @@ class GenaiTokenizer:
         texts = [token["content"] for token in self._added]
         return ChatTemplate(self._render, self._chat_template, texts)
 
-    def _render(self, turns: list[Turn], tools: str | None) -> str:
-        comment = _TOOLS_AS_THEY_ARE if tools else ""
-        rendered = self._tokenizer.apply_chat_template(
-            json.dumps(turns),
-            template_str=comment + self._chat_template,
-            tools=tools,
-            add_generation_prompt=True,
-        )
-        return cast(str, rendered)
-
     @cached_property
     def _grammars(self) -> Grammars:
         # Imported and built at first use: few deployments guide their output, and it costs memory.
@@ -198,11 +165,14 @@ class GenaiTokenizer:
             definition = self._definition.read_text(encoding="utf-8")
         except OSError as error:
             raise InvalidRequest("this model has no tokenizer.json to guide output with") from error
-        return Grammars(definition, [int(token) for token in self._tokenizer.eos_token_ids])
+        return Grammars(definition, self._end_ids)
 
 
-def _check(text: str) -> None:
-    """The runtime takes C strings: it would cut a text at NUL, and knows no surrogates."""
+def check_text(text: str) -> None:
+    """Raises `InvalidRequest` for text that is no C string or no Unicode.
+
+    A runtime that takes C strings would cut it at NUL, and none knows surrogates.
+    """
     try:
         is_whole = b"\0" not in text.encode()
     except UnicodeEncodeError:

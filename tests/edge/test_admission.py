@@ -132,7 +132,7 @@ def test_ids_that_the_model_does_not_have(ids):
 class Empty(ByteTokenizer):
     """Like a model's: no token for no text."""
 
-    def encode(self, text):
+    def encode(self, text, *, is_chat=False):
         return super().encode(text)[1:]
 
 

@@ -15,7 +15,7 @@ from edge.config import Settings
 from edge.engine import scripted
 from edge.engine.scripted import ByteTokenizer, EchoEngine
 from edge.errors import StartupError
-from edge.loading import Loaded
+from edge.loaders import Loaded
 
 PATIENCE_S = 10.0
 

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from edge import cores, cpu, crew, loading
+from edge import cores, cpu, crew, loaders, loading
 from edge.bundle import Defaults
 from edge.config import Settings
 from edge.engine.base import Limits
 from edge.engine.scripted import EOS, ByteTokenizer, EchoEngine
 from edge.errors import Draining, EngineFailed, StartupError
-from edge.loading import Loaded
+from edge.loaders import Loaded
 from edge.metrics import Metrics
 
 GIB = 1 << 30
@@ -67,8 +67,8 @@ def test_threads_follow_the_quota(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
     monkeypatch.setattr(cpu, "quota_cores", lambda _: 3.9)
     monkeypatch.setattr(cores, "single", lambda cpus, _: cpus)
-    assert loading.engine_threads(Settings()) == 4
-    assert loading.engine_threads(Settings(threads=1)) == 1
+    assert loaders.engine_threads(Settings()) == 4
+    assert loaders.engine_threads(Settings(threads=1)) == 1
 
 
 class Followed:
@@ -234,9 +234,9 @@ def test_the_load_time_is_that_of_the_loader():
 def test_rows_are_reserved_for_what_can_be_let_in(memory, kv_limit, limit, expected):
     memory(limit, 0)
     limits = Limits(4096, frozenset({EOS}), 300, kv_bytes_per_token=1 << 20)
-    assert loading._row_tokens(limits, Settings(kv_limit=kv_limit)) == expected
+    assert loaders._row_tokens(limits, Settings(kv_limit=kv_limit)) == expected
 
 
 def test_rows_of_unknown_cost_are_reserved_for_the_context():
     limits = Limits(4096, frozenset({EOS}), 300, kv_bytes_per_token=0)
-    assert loading._row_tokens(limits, Settings()) == 4096
+    assert loaders._row_tokens(limits, Settings()) == 4096

@@ -21,7 +21,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from edge import bundle, loading, tensors
+from edge import bundle, loaders, tensors
 from edge.config import Settings
 from edge.engine.decoder import graph
 from edge.errors import StartupError
@@ -203,7 +203,7 @@ def test_a_graph_for_another_engine_is_refused(sealed, monkeypatch):
 
     monkeypatch.setattr(graph, "read", refuse)
     with pytest.raises(StartupError, match="need the engine decoder, and 2 of 4 layers have"):
-        loading.onnx_loader(bundle.read(sealed), Settings(threads=1, spin=False))()
+        loaders.onnx_loader(bundle.read(sealed), Settings(threads=1, spin=False))()
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_a_file_that_cannot_be_read(sealed, tmp_path):
     opened = bundle.read(folder)
     (folder / bundle.adapter_path("poet")).unlink()
     with pytest.raises(StartupError, match="bundle: adapter poet cannot be read: No such file"):
-        loading.onnx_loader(opened, Settings(threads=1, spin=False))()
+        loaders.onnx_loader(opened, Settings(threads=1, spin=False))()
 
 
 def test_the_other_commands_speak_to_the_base_model(sealed, repository):

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from edge import bundle, loading
+from edge import bundle, loaders
 from edge.config import Settings
 from edge.engine.decoder import graph
 from edge.errors import StartupError
@@ -114,8 +114,8 @@ def test_a_model_that_does_not_fit_is_served_by_the_other(model_bundle, monkeypa
 
     monkeypatch.setattr(graph, "read", refuse)
     opened = bundle.read(model_bundle)
-    loaded = loading.onnx_loader(opened, Settings(threads=1, spin=False))()
+    loaded = loaders.onnx_loader(opened, Settings(threads=1, spin=False))()
     assert (loaded.name, loaded.reason) == ("genai", "2 of 4 layers have GroupQueryAttention")
     loaded.engine.shutdown()
     with pytest.raises(StartupError, match="EDGE_ENGINE is decoder, which cannot run this model"):
-        loading.onnx_loader(opened, Settings(engine="decoder", threads=1))()
+        loaders.onnx_loader(opened, Settings(engine="decoder", threads=1))()

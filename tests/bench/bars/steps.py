@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from edge import bundle, config, loading
+from edge import bundle, config, loaders
 from edge.engine import ort
 from edge.engine.base import Engine, Row, Step
 from edge.generation import Sampling
@@ -58,7 +58,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     asked = parser.parse_args()
     settings = config.from_process({"EDGE_ENGINE": "decoder"})
-    engine = loading.onnx_loader(bundle.read(asked.bundle), settings)().engine
+    engine = loaders.onnx_loader(bundle.read(asked.bundle), settings)().engine
     print(json.dumps(timed(engine, asked.rows, asked.depth, asked.steps)))
     engine.shutdown()
 

@@ -6,10 +6,10 @@ import hashlib
 
 import pytest
 
-from edge import bundle, loading
+from edge import bundle, loaders
 from edge.bundle import Defaults, File, Lineage, Manifest, Signature
 from edge.engine import scripted
-from edge.loading import Loaded
+from edge.loaders import Loaded
 
 FILES = {"model/model.onnx": b"graph", "model/model.onnx.data": b"weights" * 1000}
 
@@ -56,9 +56,7 @@ def folder(tmp_path, manifest):
 def engine(monkeypatch):
     """The engine that a command loads in place of onnxruntime-genai: it echoes its prompt."""
     one = scripted.EchoEngine(context_length=1024, kv_bytes_per_token=1024)
-    monkeypatch.setattr(
-        loading, "onnx_loader", lambda *_: lambda: Loaded(one, scripted.ByteTokenizer())
-    )
+    monkeypatch.setattr(loaders, "loader", lambda *_: lambda: Loaded(one, scripted.ByteTokenizer()))
     return one
 
 

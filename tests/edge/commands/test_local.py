@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edge import bundle, loading, service
+from edge import bundle, loaders, service
 from edge.commands import local
 from edge.config import Settings
 from edge.errors import EngineFailed, StartupError
@@ -56,7 +56,7 @@ def test_what_cannot_be_loaded(folder, monkeypatch):
     def load():
         raise StartupError(["model: broken"])
 
-    monkeypatch.setattr(loading, "onnx_loader", lambda *_: load)
+    monkeypatch.setattr(loaders, "loader", lambda *_: load)
     with (
         pytest.raises(StartupError, match="broken"),
         local.loaded(bundle.peek(folder), Settings()),

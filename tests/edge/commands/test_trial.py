@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from edge import bundle, loading
+from edge import bundle, loaders
 from edge.commands import trial
 from edge.config import Settings
 from edge.errors import StartupError
@@ -28,7 +28,7 @@ def test_a_model_that_cannot_be_loaded(folder, monkeypatch):
     def load():
         raise StartupError(["model: no graph", "model: no weights"])
 
-    monkeypatch.setattr(loading, "onnx_loader", lambda *_: load)
+    monkeypatch.setattr(loaders, "loader", lambda *_: load)
     found = trial.run(bundle.peek(folder), Settings())
     assert [(item.status, item.fact) for item in found[:2]] == [
         ("fail", "model: no graph"),

@@ -11,7 +11,7 @@ import pytest
 
 from edge.engine import genai
 from edge.engine.base import Limits
-from edge.engine.tokenizer import GenaiTokenizer
+from edge.engine.genai_tokenizer import GenaiTokenizer
 
 KV_BYTES_PER_TOKEN = 64
 

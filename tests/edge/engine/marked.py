@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.engine.tokenizer import GenaiTokenizer
+from edge.engine.genai_tokenizer import GenaiTokenizer
 
 
 def write(folder: Path, model: Path, markers: Mapping[str, bool]) -> Path:

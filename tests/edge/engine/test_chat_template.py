@@ -9,7 +9,7 @@ import pytest
 
 from edge.engine import tool_format
 from edge.engine.chat_template import ChatTemplate
-from edge.engine.tokenizer import GenaiTokenizer
+from edge.engine.genai_tokenizer import GenaiTokenizer
 from edge.errors import InvalidRequest
 from edge.generation import Message, Tool, ToolCall
 from tests.edge.engine import marked, templates

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.engine.tokenizer import GenaiTokenizer, Tokenizer
+from edge.engine.genai_tokenizer import GenaiTokenizer
+from edge.engine.tokenizer import Tokenizer
 from edge.errors import InvalidRequest, StartupError
 from edge.generation import Guidance, Message
 from edge.text import Assembler

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.calls import CallReader
-from edge.engine.tokenizer import GenaiTokenizer
+from edge.engine.genai_tokenizer import GenaiTokenizer
 from edge.generation import Sampling, ToolCall, ToolUse
 from tests.edge.engine import templates
 from tests.edge.engine.decoder import driving
