@@ -6,7 +6,7 @@ become the last layer, straight from the bundle and the same for every architect
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from build.oci.descriptor import Descriptor, Platform
 from build.oci.image import Image
 from build.oci.layer import Layer
 from build.oci.store import Store
+from build.variant import SLIM
 from edge import __version__
 from edge.bundle import Bundle
 
@@ -26,11 +27,13 @@ MODEL_FOLDER = "model"
 # Weights hardly compress: the fastest level gains what there is to gain.
 _WEIGHTS_LEVEL = {Compression.GZIP: 1, Compression.ZSTD: 1}
 _RUNTIME_LEVEL = {Compression.GZIP: 9, Compression.ZSTD: 19}
+# Torch: higher levels gain 4 % and take several times as long.
+_LARGE_BYTES = 128_000_000
+_LARGE_LEVEL = {Compression.GZIP: 4, Compression.ZSTD: 9}
 _KEPT_CONFIG = (
     *("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "WorkingDir", "StopSignal"),
     "Healthcheck",
 )
-_HISTORY = ("Debian's packages and Python", "wheels of the runtime", "phial", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,12 @@ def assemble(
     store: Store,
     form: Form,
     labels: Mapping[str, str],
+    history: Sequence[str] = SLIM.history,
 ) -> Descriptor:
     """The image of one platform: the layers of the docker-archive `runtime`, then `model`.
 
-    Raises `InvalidImage` where the archive is for another platform.
+    `history` says what is in the layers of the runtime. Raises `InvalidImage` where the archive
+    is for another platform.
     """
     archive = docker_archive.read(runtime)
     found = archive.config.get("architecture")
@@ -78,7 +83,7 @@ def assemble(
         platform=platform,
         config={"config": {**_present(config), "Labels": dict(sorted(labels.items()))}},
         layers=(*below, model),
-        history=_HISTORY if len(below) + 1 == len(_HISTORY) else (),
+        history=(*history, "model") if len(below) == len(history) else (),
         annotations=labels,
     )
     return image.write(whole, store, epoch_s=form.epoch_s)
@@ -96,6 +101,7 @@ def labels(bundle: Bundle, title: str, revision: str, epoch_s: int) -> dict[str,
         "phial.version": __version__,
         "phial.bundle.sha256": bundle.sha256,
         "phial.model.name": manifest.name,
+        "phial.model.flavor": manifest.flavor,
         "phial.model.registered_name": lineage.model_name,
         "phial.model.version": lineage.model_version,
         "phial.model.alias": lineage.alias,
@@ -109,13 +115,15 @@ def labels(bundle: Bundle, title: str, revision: str, epoch_s: int) -> dict[str,
 
 
 def _rewritten(archive: docker_archive.Archive, number: int, store: Store, form: Form) -> Layer:
+    is_large = archive.layers[number].size_bytes > _LARGE_BYTES
+    levels = _LARGE_LEVEL if is_large else _RUNTIME_LEVEL
     with archive.open_layer(number) as source:
         return layer.normalise(
             source,
             store,
             epoch_s=form.epoch_s,
             compression=form.compression,
-            level=_RUNTIME_LEVEL.get(form.compression),
+            level=levels.get(form.compression),
             diff_id=archive.diff_ids[number],
         )
 

@@ -21,6 +21,7 @@ from build import context
 from build.command import run
 from build.errors import BuildFailed, ToolMissing
 from build.network import Network
+from build.variant import Variant
 
 Name = Literal["docker", "podman", "buildah"]
 NAMES: tuple[Name, ...] = ("docker", "podman", "buildah")
@@ -127,13 +128,15 @@ class Tool:
 
 
 @contextmanager
-def sources(network: Network, wheelhouse: Path | None) -> Iterator[tuple[Path, dict[str, Path]]]:
+def sources(
+    network: Network, wheelhouse: Path | None, variant: Variant
+) -> Iterator[tuple[Path, dict[str, Path]]]:
     """The build context, and the secrets by id beside it; both are gone afterwards."""
     with TemporaryDirectory(prefix="phial-image-") as scratch:
         folder = Path(scratch) / "secrets"
         folder.mkdir(mode=0o700)
         secrets = network.write_secrets(folder)
-        yield context.write(Path(scratch) / "context", wheelhouse), secrets
+        yield context.write(Path(scratch) / "context", wheelhouse, variant), secrets
 
 
 def find(wanted: Name | None = None) -> Tool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from build import assemble, builder, context
+from build import assemble, builder, context, torch_wheel, variant
 from build.assemble import Form
 from build.attestation import documents
 from build.oci import image
@@ -15,6 +15,7 @@ from build.oci.layer import Layer
 from build.oci.store import Store
 from build.plan import BASE_IMAGE, Plan
 from build.stages import Stages
+from build.variant import Variant
 from edge.bundle import Bundle
 
 
@@ -41,21 +42,25 @@ def compose(
 
     Raises `BuildError` that names the stage.
     """
-    plan = with_base(plan, stages)
+    kind = variant.of_flavor(bundle.manifest.flavor)
+    plan = with_base(plan.for_(kind), stages)
     store = Store(work / "layout")
     form = Form(plan.epoch_s, plan.compression)
     labels = assemble.labels(bundle, str(plan.tag.name), context.revision(), plan.epoch_s)
     with stages.stage("weights", f"{bundle.manifest.name}, {_megabytes(bundle)} MB"):
         model = assemble.weights(bundle, store, form)
     manifests = []
-    with builder.sources(plan.network, plan.wheelhouse) as (folder, secrets):
+    with builder.sources(plan.network, plan.wheelhouse, kind) as (folder, secrets):
+        if kind is variant.PIPELINE:
+            with stages.stage("torch", ", ".join(plan.arches)):
+                torch_wheel.add(plan.arches, folder / context.WHEELHOUSE, plan.network)
         for arch in plan.arches:
             with stages.stage(f"runtime {arch}", f"Dockerfile.{arch} with {plan.tool.name}"):
-                recipe = plan.recipe(arch, "runtime", folder, secrets)
+                recipe = plan.recipe(arch, kind.runtime, folder, secrets)
                 archive = work / f"runtime-{arch}.tar"
                 plan.tool.build(recipe, archive, is_loud=is_loud)
             with stages.stage(f"layers {arch}", plan.compression.value):
-                manifests.append(_manifest(archive, arch, model, store, form, labels))
+                manifests.append(_manifest(archive, arch, model, store, form, labels, kind))
                 archive.unlink()
     with stages.stage("index"):
         index = image.join(manifests, store, labels)
@@ -75,9 +80,16 @@ def with_base(plan: Plan, stages: Stages) -> Plan:
 
 
 def _manifest(
-    archive: Path, arch: str, model: Layer, store: Store, form: Form, labels: dict[str, str]
+    archive: Path,
+    arch: str,
+    model: Layer,
+    store: Store,
+    form: Form,
+    labels: dict[str, str],
+    kind: Variant,
 ) -> Descriptor:
-    return assemble.assemble(archive, Platform("linux", arch), model, store, form, labels)
+    platform = Platform("linux", arch)
+    return assemble.assemble(archive, platform, model, store, form, labels, kind.history)
 
 
 def _megabytes(bundle: Bundle) -> int:

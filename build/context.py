@@ -7,18 +7,25 @@ import subprocess
 from pathlib import Path
 
 from build.errors import BuildFailed
+from build.variant import PIPELINE, Variant
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEELHOUSE = "wheelhouse"
-_FILES = ("LICENSE", "requirements/edge.txt", "build/__init__.py")
+_FILES = (
+    *("LICENSE", "build/__init__.py", "requirements/edge.txt", "requirements/pipeline.txt"),
+    *("requirements/torch-amd64.txt", "requirements/torch-arm64.txt"),
+)
 _FOLDERS = ("build/rootfs", "edge")
 _BASE = "ARG BASE="
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
 _EPOCH_S = 315532800  # 1980-01-01, for a checkout whose age nobody knows
 
 
-def write(folder: Path, wheelhouse: Path | None = None) -> Path:
-    """Copy what the Dockerfiles need into `folder`; returns it. Raises `BuildFailed`."""
+def write(folder: Path, wheelhouse: Path | None = None, variant: Variant = PIPELINE) -> Path:
+    """Copy what the Dockerfiles need for `variant` into `folder`; returns it.
+
+    Raises `BuildFailed`.
+    """
     try:
         for name in _FILES:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +33,8 @@ def write(folder: Path, wheelhouse: Path | None = None) -> Path:
         for name in _FOLDERS:
             shutil.copytree(ROOT / name, folder / name, ignore=_SKIPPED)
         if wheelhouse is not None:
-            ignored = shutil.ignore_patterns("base-*.tar")
+            unneeded = set(PIPELINE.wheelhouse) - set(variant.wheelhouse)
+            ignored = shutil.ignore_patterns("base-*.tar", *unneeded)
             shutil.copytree(wheelhouse, folder / WHEELHOUSE, ignore=ignored)
     except (OSError, shutil.Error) as error:
         raise BuildFailed(f"the build context cannot be written: {error}") from error

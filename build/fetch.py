@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from build import options
 from build.errors import EXIT_OK
+from build.variant import PIPELINE, SLIM, VARIANTS
 
 if TYPE_CHECKING:
     from build.builder import Recipe, Tool
@@ -32,6 +33,12 @@ def add_parser(commands: options.Commands) -> None:
         action="append",
         choices=("linux/amd64", "linux/arm64"),
         help="may be repeated; default: both",
+    )
+    parser.add_argument(
+        "--variant",
+        choices=[one.name for one in VARIANTS],
+        default=SLIM.name,
+        help="pipeline: what images of transformers pipelines need as well, torch above all",
     )
     parser.add_argument("--force", action="store_true", help="replace the wheelhouse in DIR")
     options.add_build_flags(parser)
@@ -57,20 +64,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fill(folder: Path, arches: list[str], args: argparse.Namespace, stages: Stages) -> None:
-    from build import builder, context, plan
+    from build import builder, context, plan, torch_wheel, variant
     from build.network import Network
 
-    tool = builder.find(args.tool)
+    tool, kind = builder.find(args.tool), variant.named(args.variant)
     network = Network.chosen(args.index_url, args.proxy, args.ca, args.network)
     with (
         TemporaryDirectory(prefix="phial-fetch-") as scratch,
-        builder.sources(network, None) as (source, secrets),
+        builder.sources(network, None, kind) as (source, secrets),
     ):
+        if kind is PIPELINE:
+            with stages.stage("torch", ", ".join(arches)):
+                torch_wheel.add(arches, source / context.WHEELHOUSE, network)
         for arch in arches:
             with stages.stage(f"download {arch}", f"with {tool.name}"):
                 base = {"BASE": args.base} if args.base else {}
                 recipe = builder.Recipe(
-                    context.dockerfile(arch), "wheelhouse", source, arch, base, secrets,
+                    context.dockerfile(arch), kind.downloads, source, arch, base, secrets,
                     network=args.network, is_fresh=args.no_cache,
                 )  # fmt: skip
                 _download(tool, recipe, Path(scratch), folder, is_loud=args.verbose)

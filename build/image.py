@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from build.compose import Composed
     from build.destination import Destination
     from build.plan import Plan
+    from build.variant import Variant
     from edge.bundle import Bundle
 
 DESCRIPTION = """
@@ -120,7 +121,18 @@ def plan_of(args: argparse.Namespace) -> Plan:
         numpy=args.numpy,
         wheelhouse=plan.wheelhouse(args.wheelhouse, arches),
         is_fresh=args.no_cache,
+        variant=_variant(Path(args.uri)),
     )
+
+
+def _variant(folder: Path) -> Variant | None:
+    """Which image a bundle wants; None for what is not exported yet."""
+    from build import bundle, variant
+    from edge.bundle import MANIFEST_NAME
+
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
+    return variant.of_flavor(bundle.open_(folder, whole=False).manifest.flavor)
 
 
 def _bundle(args: argparse.Namespace, out: Path) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from build import builder, context
@@ -12,6 +12,7 @@ from build.destination import Destination, Reference
 from build.errors import UsageError
 from build.network import Network
 from build.oci.compression import Compression
+from build.variant import PIPELINE, SLIM, Variant
 
 ARCHES = ("amd64", "arm64")
 BASE_IMAGE = "localhost/phial-base:bookworm-slim"  # the one that a wheelhouse brings
@@ -21,7 +22,10 @@ _LATEST_S = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One order: a model, the architectures, the name, where it goes, and what builds it."""
+    """One order: a model, the architectures, the name, where it goes, and what builds it.
+
+    `variant` is None until the model's flavor is known.
+    """
 
     uri: str
     arches: tuple[str, ...]
@@ -35,6 +39,12 @@ class Plan:
     numpy: str = "debian"
     wheelhouse: Path | None = None
     is_fresh: bool = False
+    variant: Variant | None = None
+
+    def for_(self, variant: Variant) -> Plan:
+        """The plan with its `variant`; raises `UsageError` where the wheelhouse is for less."""
+        wheelhouse(self.wheelhouse, self.arches, variant)
+        return replace(self, variant=variant)
 
     @property
     def base_archive(self) -> Path | None:
@@ -78,7 +88,9 @@ class Plan:
         return "\n".join(f"{label:<{width}}  {text}" for label, text in (*facts, *steps))
 
     def _runtime(self, arch: str) -> str:
-        return f"Dockerfile.{arch}, stage runtime, linux/{arch}"
+        stage = self.variant.runtime if self.variant else SLIM.runtime
+        text = f"Dockerfile.{arch}, stage {stage}, linux/{arch}"
+        return text if self.variant else f"{text} ({PIPELINE.runtime} for a transformers pipeline)"
 
 
 def base_archive() -> str:
@@ -96,17 +108,20 @@ def epoch_s() -> int:
     return int(text)
 
 
-def wheelhouse(folder: Path | None, arches: tuple[str, ...]) -> Path | None:
-    """A wheelhouse that has what `arches` need; raises `UsageError` with what it lacks."""
+def wheelhouse(
+    folder: Path | None, arches: tuple[str, ...], variant: Variant = SLIM
+) -> Path | None:
+    """A wheelhouse with what `variant` needs for `arches`; else `UsageError` names the rest."""
     if folder is None:
         return None
     wanted = [f"tools/{builder.machine_arch()}"]
-    wanted += [f"{kind}/{arch}" for kind in ("debian", "wheels") for arch in arches]
+    wanted += [f"{kind}/{arch}" for kind in variant.wheelhouse for arch in arches]
     lacking = [name for name in wanted if not (folder / name / "SHA256SUMS").is_file()]
     if lacking:
-        platforms = " ".join(f"--platform linux/{arch}" for arch in arches)
+        flags = [f"--platform linux/{arch}" for arch in arches]
+        flags += [f"--variant {variant.name}"] if variant is not SLIM else []
         raise UsageError(
             f"--wheelhouse {folder} lacks {', '.join(lacking)}; fill it where there is a network: "
-            f"python -m build fetch {platforms} --out {folder}"
+            f"python -m build fetch {' '.join(flags)} --out {folder}"
         )
     return folder

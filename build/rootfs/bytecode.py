@@ -1,37 +1,68 @@
-"""Python sources become bytecode beside them: nothing is compiled, or written, at run time.
+"""Python sources become bytecode: nothing is compiled, or written, at run time.
 
 Unchecked hash-based files (PEP 552) hold no time stamp, so that equal sources give equal bytes;
 and one process compiles them all in order, since what it has seen before shows in the marshalled
-references. Docstrings and asserts are left out, which saves an idle appliance 4 MB.
+references.
 """
 
 from __future__ import annotations
 
 import compileall
 import py_compile
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+WITH_SOURCES = 1  # the level at which `add` compiles: docstrings stay
+_ALONE = 2
+_NOTHING = re.compile(r"(?!)")
 
-def replace_sources(folder: Path, root: Path) -> None:
+
+def replace_sources(folder: Path, root: Path, *, kept: Iterable[Path] = ()) -> None:
     """Compile every `.py` below `folder` to a `.pyc` in its place, as seen from inside `root`.
 
-    Raises `RuntimeError` where a file does not compile.
+    Docstrings and asserts are left out, which saves an idle appliance 4 MB. The folders `kept`
+    stay as they are. Raises `RuntimeError` where a file does not compile.
     """
+    spared = tuple(kept)
+    within = "|".join(re.escape(f"{path}/") for path in spared)
+    skipped = re.compile(within) if spared else _NOTHING
+    _compile(folder, root, legacy=True, level=_ALONE, skipped=skipped)
+    for source in list(folder.rglob("*.py")):
+        if not _is_within(source, spared):
+            source.unlink()
+    for cache in list(folder.rglob("__pycache__")):
+        if not _is_within(cache, spared):
+            shutil.rmtree(cache)
+
+
+def add(folder: Path, root: Path, *, skipped: re.Pattern[str] = _NOTHING) -> None:
+    """Compile every `.py` below `folder` beside itself, for `PYTHONOPTIMIZE=1`.
+
+    Files whose path `skipped` finds get no bytecode. Raises `RuntimeError`.
+    """
+    _compile(folder, root, legacy=False, level=WITH_SOURCES, skipped=skipped)
+
+
+def _compile(
+    folder: Path, root: Path, *, legacy: bool, level: int, skipped: re.Pattern[str]
+) -> None:
     compiled = compileall.compile_dir(
         str(folder),
         quiet=1,
         force=True,
-        legacy=True,
+        legacy=legacy,
         workers=1,
+        rx=skipped,
         stripdir=str(root),
         prependdir="/",
-        optimize=2,
+        optimize=level,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
     if not compiled:
         raise RuntimeError(f"not everything below {folder} compiles")
-    for source in folder.rglob("*.py"):
-        source.unlink()
-    for cache in list(folder.rglob("__pycache__")):
-        shutil.rmtree(cache)
+
+
+def _is_within(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)

@@ -1,10 +1,11 @@
 #!/bin/sh
-# download.sh ARCH MACHINE OUT: everything that an image is made of, for the Debian architecture ARCH.
+# download.sh ARCH MACHINE OUT [pipeline]: everything that an image is made of, for the Debian architecture ARCH.
 # OUT/tools/NATIVE: packages that this build needs itself; OUT/debian/ARCH, OUT/wheels/ARCH: what goes
-# into the image. A folder that is there already, with its SHA256SUMS, is checked and kept: then no
-# network is needed. /run/secrets may hold apt.conf, pip.conf and ca.pem for networks that need them.
+# into the image; OUT/pipeline/ARCH, OUT/torch/ARCH: the wheels of its heavier variant. A folder that is
+# there already, with its SHA256SUMS, is checked and kept: then no network is needed. /run/secrets may
+# hold apt.conf, pip.conf and ca.pem for networks that need them.
 set -eu
-arch=$1 machine=$2 out=$3 here=$(cd "$(dirname "$0")" && pwd)
+arch=$1 machine=$2 out=$3 variant=${4:-slim} here=$(cd "$(dirname "$0")" && pwd)
 native=$(dpkg --print-architecture)
 
 python=3.11
@@ -14,7 +15,7 @@ runtime="python$python-minimal libpython$python-minimal libpython$python-stdlib
 numpy="python3-numpy libblas3 liblapack3 libgfortran5"
 [ "$arch" != amd64 ] || numpy="$numpy libquadmath0"
 
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive PIP_NO_CACHE_DIR=1
 [ ! -s /run/secrets/apt.conf ] || export APT_CONFIG=/run/secrets/apt.conf
 [ ! -s /run/secrets/pip.conf ] || export PIP_CONFIG_FILE=/run/secrets/pip.conf
 [ ! -s /run/secrets/ca.pem ] || export PIP_CERT=/run/secrets/ca.pem SSL_CERT_FILE=/run/secrets/ca.pem
@@ -27,6 +28,13 @@ is_whole() {  # is the folder $1 there, with every file as it was downloaded?
     (cd "$1" && sha256sum --quiet --strict -c SHA256SUMS >&2) || fail "$1 is not what was downloaded: fetch it again"
 }
 seal() { (cd "$1" && rm -rf partial lock && sha256sum -- * >SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS); }
+wheels() {  # the wheels of requirements/$2.txt in $out/$1/$arch
+    ! is_whole "$out/$1/$arch" || return 0
+    mkdir -p "$out/$1/$arch"
+    python3 "$here/wheels.py" download --machine "$machine" --requirements "$here/../../requirements/$2.txt" "$out/$1/$arch" ||
+        fail "pip cannot download what requirements/$2.txt locks: is there a network, a proxy or another index to name?"
+    seal "$out/$1/$arch"
+}
 update() {
     [ -z "${updated:-}" ] || return 0
     [ "$arch" = "$native" ] || dpkg --add-architecture "$arch"
@@ -51,9 +59,8 @@ if ! is_whole "$out/debian/$arch"; then
     seal "$out/debian/$arch"
 fi
 
-if ! is_whole "$out/wheels/$arch"; then
-    mkdir -p "$out/wheels/$arch"
-    python3 "$here/wheels.py" download --machine "$machine" --requirements "$here/../../requirements/edge.txt" \
-        "$out/wheels/$arch"
-    seal "$out/wheels/$arch"
+wheels wheels edge
+if [ "$variant" = pipeline ]; then
+    wheels pipeline pipeline
+    wheels torch "torch-$arch"
 fi

@@ -9,7 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PYTHON = "3.11"
@@ -17,9 +17,15 @@ PYTHON = "3.11"
 _GLIBC_MINORS = range(36, 16, -1)
 
 
-def download(requirements: Path, machine: str, into: Path) -> None:
-    """Fill `into` with the wheels of the locked `requirements` for `machine` (x86_64, aarch64)."""
-    _pip("download", *_target(machine), *_locked(requirements), "--dest", str(into))
+def download(
+    requirements: Path, machine: str, into: Path, environment: Mapping[str, str] | None = None
+) -> None:
+    """Fill `into` with the wheels of the locked `requirements` for `machine` (x86_64, aarch64).
+
+    `environment` is added to pip's own. Raises `CalledProcessError`.
+    """
+    words = (*_target(machine), *_locked(requirements), "--dest", str(into))
+    _pip("download", *words, environment=environment)
 
 
 def install(requirements: Path, machine: str, wheels: Path, into: Path) -> None:
@@ -42,13 +48,13 @@ def _locked(requirements: Path) -> list[str]:
     return ["--no-deps", "--require-hashes", "--requirement", str(requirements)]
 
 
-def _pip(command: str, *arguments: str) -> None:
+def _pip(command: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
     # Debian ships pip as a wheel, which runs as it is.
     found = sorted(Path("/usr/share/python-wheels").glob("pip-*.whl"))
     pip = [sys.executable, str(found[-1] / "pip")] if found else [sys.executable, "-m", "pip"]
-    quiet = ("--quiet", "--disable-pip-version-check", "--no-cache-dir")
-    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
-    subprocess.run([*pip, command, *quiet, *arguments], check=True, env=environment)
+    quiet = ("--quiet", "--disable-pip-version-check")
+    known = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore", **(environment or {})}
+    subprocess.run([*pip, command, *quiet, *arguments], check=True, env=known)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
