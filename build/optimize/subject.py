@@ -100,7 +100,7 @@ def score(loaded: loaders.Loaded, ids: list[int]) -> dict[str, Any]:
     }
 
 
-def answer(loaded: loading.Loaded, prompt: str, most_tokens: int, is_chat: bool) -> dict[str, Any]:
+def answer(loaded: loaders.Loaded, prompt: str, most_tokens: int, is_chat: bool) -> dict[str, Any]:
     """Token ids of `prompt` (where `is_chat` as a message in the model's template) and of at most
     `most_tokens` that follow greedily, up to the end of the answer."""
     engine, chat = loaded.engine, [Message("user", prompt)]
