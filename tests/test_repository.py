@@ -159,7 +159,7 @@ def test_a_silenced_check_is_named(path):
 
 
 FOREIGN = {
-    "a package index": r"https?://\S*/(?:simple|whl)\b|/simple/",
+    "a package index": r"https?://(?!download\.pytorch\.org/whl/cpu)\S*/(?:simple|whl)\b|/simple/",
     "an index option": r"--(?:(?:extra-)?index-url|find-links|trusted-host)[= ]+\S*[./]",
     "a path of one machine": r"(?<![\w.])/(?:root|work|opt)/",
 }

@@ -13,10 +13,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
-SETS = ("edge", "build", "demo", "dev")
+SETS = ("edge", "pipeline", "build", "demo", "dev")
 OWN = {"edge", "build", "scripts", "tests"}
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 UNLOCKED = {"torch"}
+PIPELINE = ROOT / "edge/engine/pipeline"
 
 
 def canonical(package: str) -> str:
@@ -50,7 +51,8 @@ def test_the_lock_has_what_the_set_asks_for(name):
 
 
 @pytest.mark.parametrize(
-    ("inner", "outer"), [("edge", "build"), ("build", "demo"), ("demo", "dev")]
+    ("inner", "outer"),
+    [("edge", "build"), ("build", "demo"), ("pipeline", "demo"), ("demo", "dev")],
 )
 def test_a_wider_set_holds_the_narrower_one_in_the_same_versions(inner, outer):
     assert locked(inner).items() <= locked(outer).items()
@@ -96,8 +98,26 @@ def packages(modules: set[str], folder: Path) -> set[str]:
     [("edge", "edge"), ("build", "demo"), ("scripts", "build"), ("tests", "dev")],
 )
 def test_the_code_imports_only_what_its_set_locks(folder, name):
-    used = packages(imported(*(ROOT / folder).rglob("*.py")), ROOT / folder)
-    assert used - UNLOCKED <= set(locked(name))
+    files = set((ROOT / folder).rglob("*.py")) - set(PIPELINE.rglob("*.py"))
+    assert packages(imported(*files), ROOT / folder) - UNLOCKED <= set(locked(name))
+
+
+def test_the_engine_for_torch_needs_the_pipeline_set_alone():
+    used = packages(imported(*PIPELINE.rglob("*.py")), ROOT / "edge")
+    runtime = {"onnxruntime", "onnxruntime-genai"}
+    assert used - UNLOCKED - runtime <= set(locked("pipeline"))
+
+
+def test_the_pipeline_appliance_has_one_runtime_and_no_factory():
+    unwanted = {"mlflow", "mlflow-skinny", "pandas", "pyarrow", "onnxruntime", "onnxruntime-genai"}
+    assert unwanted & set(locked("pipeline")) == set()
+
+
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+def test_torch_of_an_image_is_one_hashed_pin(arch):
+    text = (FOLDER / f"torch-{arch}.txt").read_text()
+    assert re.findall(r"^(\S+)==", text, flags=re.MULTILINE) == ["torch"]
+    assert HASH.search(text)
 
 
 def test_the_factory_without_the_demo_recipe_needs_the_build_set_alone():

@@ -16,6 +16,9 @@ PYTHON = "3.11"
 # Debian 12 has glibc 2.36: the image runs wheels of every manylinux policy up to that.
 _GLIBC_MINORS = range(36, 16, -1)
 
+# PyPI's builds of torch for x86-64 are those for GPUs.
+_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+
 
 def download(
     requirements: Path, machine: str, into: Path, environment: Mapping[str, str] | None = None
@@ -24,7 +27,13 @@ def download(
 
     `environment` is added to pip's own. Raises `CalledProcessError`.
     """
-    words = (*_target(machine), *_locked(requirements), "--dest", str(into))
+    words = (
+        *_target(machine),
+        *_locked(requirements),
+        *_indexes(requirements),
+        "--dest",
+        str(into),
+    )
     _pip("download", *words, environment=environment)
 
 
@@ -46,6 +55,11 @@ def _target(machine: str) -> list[str]:
 
 def _locked(requirements: Path) -> list[str]:
     return ["--no-deps", "--require-hashes", "--requirement", str(requirements)]
+
+
+def _indexes(requirements: Path) -> list[str]:
+    is_torch = requirements.name.startswith("torch-")
+    return ["--extra-index-url", _TORCH_INDEX] if is_torch else []
 
 
 def _pip(command: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
