@@ -59,9 +59,6 @@ class Settings:
         "Numbers that a pipeline bundle computes with; `auto` is those it was saved in where this "
         "CPU has instructions for them, else float32.",
     )
-    compile: bool = _setting(
-        False, switch, "Let torch compile the layers of a pipeline bundle at the start."
-    )
     quantize: Literal["none", "int8"] = _setting(
         "none",
         choice("none", "int8"),

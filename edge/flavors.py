@@ -16,7 +16,7 @@ _HOMES = {
     "pipeline": "the image of --target pipeline, or requirements/pipeline.txt",
 }
 # Settings that only engines of the flavor pipeline know.
-_OF_PIPELINES = ("dtype", "compile", "quantize")
+_OF_PIPELINES = ("dtype", "quantize")
 
 
 def check(manifest: Manifest, settings: Settings) -> None:
@@ -50,12 +50,16 @@ def _is_installed(package: str) -> bool:
 
 def _foreign(manifest: Manifest, settings: Settings) -> Iterator[str]:
     if manifest.flavor == "pipeline":
+        if settings.quantize == "int8" and settings.dtype not in ("auto", "float32"):
+            yield (
+                f"EDGE_DTYPE is {settings.dtype}, and EDGE_QUANTIZE int8 computes the rest in "
+                "float32: unset one of them"
+            )
         return
     for name in _OF_PIPELINES:
         value, default = getattr(settings, name), getattr(Settings(), name)
         if value != default:
-            written = int(value) if isinstance(value, bool) else value
             yield (
-                f"{variable(name)} is {written}, which only bundles of the flavor pipeline know: "
+                f"{variable(name)} is {value}, which only bundles of the flavor pipeline know: "
                 "unset it"
             )

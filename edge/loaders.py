@@ -72,6 +72,7 @@ def pipeline_loader(bundle: Bundle, settings: Settings) -> Loader:
             threads=engine_threads(settings),
             prefill_chunk_ms=settings.prefill_chunk_ms,
             dtype=settings.dtype,
+            quantize=settings.quantize,
             features=cpu.features(),
         )
         engine = opening.load(bundle.model_folder, manifest, options)

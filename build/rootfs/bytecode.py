@@ -14,21 +14,22 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-WITH_SOURCES = 1  # the level at which `add` compiles: docstrings stay
-_ALONE = 2
+SMALL, WITH_DOCSTRINGS = 2, 1  # levels, as PYTHONOPTIMIZE has them; neither has asserts
 _NOTHING = re.compile(r"(?!)")
 
 
-def replace_sources(folder: Path, root: Path, *, kept: Iterable[Path] = ()) -> None:
+def replace_sources(
+    folder: Path, root: Path, *, level: int = SMALL, kept: Iterable[Path] = ()
+) -> None:
     """Compile every `.py` below `folder` to a `.pyc` in its place, as seen from inside `root`.
 
-    Docstrings and asserts are left out, which saves an idle appliance 4 MB. The folders `kept`
-    stay as they are. Raises `RuntimeError` where a file does not compile.
+    Without docstrings an idle appliance is 4 MB smaller. The folders `kept` stay as they are.
+    Raises `RuntimeError` where a file does not compile.
     """
     spared = tuple(kept)
     within = "|".join(re.escape(f"{path}/") for path in spared)
     skipped = re.compile(within) if spared else _NOTHING
-    _compile(folder, root, legacy=True, level=_ALONE, skipped=skipped)
+    _compile(folder, root, legacy=True, level=level, skipped=skipped)
     for source in list(folder.rglob("*.py")):
         if not _is_within(source, spared):
             source.unlink()
@@ -42,7 +43,7 @@ def add(folder: Path, root: Path, *, skipped: re.Pattern[str] = _NOTHING) -> Non
 
     Files whose path `skipped` finds get no bytecode. Raises `RuntimeError`.
     """
-    _compile(folder, root, legacy=False, level=WITH_SOURCES, skipped=skipped)
+    _compile(folder, root, legacy=False, level=WITH_DOCSTRINGS, skipped=skipped)
 
 
 def _compile(

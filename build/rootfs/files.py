@@ -50,7 +50,9 @@ def take_numpy(debian_root: Path, lib: Path, machine: str) -> None:
     """Replace the wheel's numpy in `lib` by the one of Debian's packages in `debian_root`."""
     for found in (lib / "numpy", lib / "numpy.libs", *lib.glob("numpy-*.dist-info")):
         shutil.rmtree(found)
-    (debian_root / "usr/lib/python3/dist-packages/numpy").rename(lib / "numpy")
+    packages = debian_root / "usr/lib/python3/dist-packages"
+    for found in (packages / "numpy", *packages.glob("numpy-*.egg-info")):
+        found.rename(lib / found.name)
     libraries = debian_root / "usr/lib" / f"{machine}-linux-gnu"
     for name in ("blas", "lapack"):  # chosen by Debian's alternatives elsewhere
         for library in (libraries / name).glob(f"lib{name}.so.3*"):

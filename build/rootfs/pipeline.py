@@ -101,7 +101,8 @@ def compile_all(lib: Path, root: Path) -> None:
     kept = [lib / "torch", lib / "transformers"]
     for folder in kept:
         bytecode.add(folder, root, skipped=_NO_BYTECODE)
-    bytecode.replace_sources(lib, root, kept=kept)
+    # As the image runs at that level, numpy expects to find docstrings.
+    bytecode.replace_sources(lib, root, level=bytecode.WITH_DOCSTRINGS, kept=kept)
 
 
 def move_torch(lib: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from edge.bundle import Manifest
 from edge.engine.base import Limits
-from edge.engine.pipeline import packed, precision, trial, weights
+from edge.engine.pipeline import packed, precision, quantization, trial, weights
 from edge.engine.pipeline.engine import PipelineEngine
 from edge.engine.pipeline.packed import Misfit
 from edge.engine.pipeline.runner import PackedRunner, Runner
@@ -21,6 +22,8 @@ from edge.engine.pipeline.trial import Reference
 from edge.errors import StartupError
 
 _log = logging.getLogger(__name__)
+# Relative distance of logits that rounding to int8 explains.
+_ROUNDED = 0.25
 # A model that is not what a runner expects fails in any of these ways.
 _MISFITS = (Misfit, RuntimeError, AttributeError, TypeError, ValueError, IndexError, KeyError)
 
@@ -32,6 +35,7 @@ class Options:
     threads: int
     prefill_chunk_ms: int
     dtype: str = "auto"
+    quantize: str = "none"
     features: frozenset[str] = frozenset()
 
 
@@ -42,12 +46,14 @@ def load(folder: Path, manifest: Manifest, options: Options) -> PipelineEngine:
     threads = Threads(options.threads)
     threads.apply()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = precision.choose(
-        options.dtype, manifest.quantization, options.features, is_cpu=device.type == "cpu"
+    name = _dtype(manifest, options, device)
+    model = weights.load(
+        folder, getattr(torch, name), device, runs_remote_code=manifest.remote_code
     )
-    dtype: torch.dtype = getattr(torch, name)
-    model = weights.load(folder, dtype, device, runs_remote_code=manifest.remote_code)
     wanted = trial.reference(model)
+    if options.quantize == "int8":
+        quantization.round_weights(model)
+        wanted = dataclasses.replace(wanted, tolerance=_ROUNDED)
     runner = _runner(model, wanted)
     limits = Limits(
         context_length=manifest.context_length,
@@ -57,11 +63,27 @@ def load(folder: Path, manifest: Manifest, options: Options) -> PipelineEngine:
     )
     _log.info(
         "model opened",
-        extra={"dtype": name, "device": str(device), "rows": runner.name},
+        extra={
+            "dtype": name if options.quantize == "none" else options.quantize,
+            "device": str(device),
+            "rows": runner.name,
+        },
     )
     return PipelineEngine(
         runner, limits, threads=threads, prefill_chunk_ms=options.prefill_chunk_ms
     )
+
+
+def _dtype(manifest: Manifest, options: Options, device: torch.device) -> str:
+    """What to load the weights as; those that will be rounded stay as they were saved."""
+    is_cpu = device.type == "cpu"
+    if options.quantize == "none":
+        return precision.choose(
+            options.dtype, manifest.quantization, options.features, is_cpu=is_cpu
+        )
+    if not is_cpu:
+        raise StartupError([f"EDGE_QUANTIZE is {options.quantize}, and only CPUs compute so here"])
+    return precision.choose("auto", manifest.quantization, options.features, is_cpu=False)
 
 
 def _runner(model: Any, wanted: Reference) -> Runner:
