@@ -15,7 +15,13 @@ from edge.bundle import Signature
 
 _FIELDS = {CHAT: "messages", COMPLETIONS: "prompt"}
 _KINDS: Mapping[str, Literal["chat", "completions"]] = {CHAT: "chat", COMPLETIONS: "completions"}
-_SERVED = {**SERVED, "max_new_tokens": WHOLE}
+_SWITCH = frozenset(("boolean",))
+_SERVED = {
+    **SERVED,
+    "max_new_tokens": WHOLE,
+    "do_sample": _SWITCH,
+    "return_full_text": _SWITCH,
+}
 
 Said = Mapping[str, Any]
 

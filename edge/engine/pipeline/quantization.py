@@ -48,6 +48,7 @@ def _rounded(layer: torch.nn.Linear) -> torch.nn.Module:
     exact = layer.float()
     exact.qconfig = per_channel_dynamic_qconfig
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        # Of later releases, which the lock does not let in.
+        warnings.simplefilter("ignore")
         rounded: torch.nn.Module = dynamic.Linear.from_float(exact)
     return rounded

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from edge.errors import StartupError
@@ -15,7 +16,10 @@ from edge.errors import StartupError
 _log = logging.getLogger(__name__)
 _NAMED = 5
 # What a file that is damaged, missing or of another shape raises inside of the library.
-_FAILURES = (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError)
+_FAILURES = (
+    *(OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError),
+    SafetensorError,
+)
 
 
 def quiet() -> None:

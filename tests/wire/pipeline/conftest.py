@@ -6,38 +6,23 @@ Both sides compute in float32 on the weights of the model in the box.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from edge import bundle
-from edge.bundle import Column, Param, Signature
 from tests.wire.conftest import Serve, Served, free_port
 from tests.wire.exchange import Call, Reply, send
-from tests.wire.pipeline.chats import MOST_TOKENS, Body
+from tests.wire.pipeline.chats import Body
 
 START_S = 150.0
 JSON = "application/json"
-SIGNATURES = {
-    "chat": Signature("chat", (Column("messages", "array"),)),
-    "completions": Signature("completions", (Column("prompt", "string"),)),
-    "text": Signature(
-        "prompt",
-        (Column("", "string"),),
-        params=(
-            Param("max_new_tokens", "long", MOST_TOKENS),
-            Param("do_sample", "boolean", False),
-            Param("return_full_text", "boolean", True),
-        ),
-        reply="full",
-    ),
-}
+MODELS = ("chat", "completions", "text")
 
 
 @dataclass(frozen=True)
@@ -79,15 +64,15 @@ def sides(
             stderr=subprocess.STDOUT,
         )
     try:
+        _wait_for(reference, port, folder / "log")
+        with ThreadPoolExecutor(2) as pool:
+            bundles = list(pool.map(lambda name: _export(repository, folder, name), MODELS))
         served = {
-            name: serve(
-                "--bundle", str(_seal(weights, folder / name)), await_ready=False, dtype="float32"
-            )
-            for name in SIGNATURES
+            name: serve("--bundle", str(bundle), await_ready=False, dtype="float32")
+            for name, bundle in zip(MODELS, bundles, strict=True)
         }
         for one in served.values():
             one.wait_until_ready()
-        _wait_for(reference, port, folder / "log")
         answers = json.loads((folder / "answers.json").read_text())
         yield Sides(port, served, answers["predicted"], answers["generated"])
     finally:
@@ -95,30 +80,19 @@ def sides(
         reference.wait(20)
 
 
-def _seal(weights: Path, folder: Path) -> Path:
-    """A bundle of the weights with the signature that the folder is named after."""
-    model = folder / bundle.MODEL_FOLDER
-    shutil.copytree(weights, model)
-    config = json.loads((model / "config.json").read_text())
-    generation = json.loads((model / "generation_config.json").read_text())
-    manifest = bundle.Manifest(
-        name=folder.name,
-        flavor="pipeline",
-        files=tuple(
-            bundle.File(f"model/{path.name}", path.stat().st_size, bundle.sha256_of(path))
-            for path in sorted(model.iterdir())
-        ),
-        signature=SIGNATURES[folder.name],
-        generation=bundle.Defaults(max_tokens=MOST_TOKENS, temperature=0.0),
-        context_length=config["max_position_embeddings"],
-        eos_ids=tuple(generation["eos_token_id"]),
-        kv_bytes_per_token=2 * config["num_hidden_layers"] * config["hidden_size"] * 2,
-        chat_template=(model / "chat_template.jinja").read_text(),
-        quantization="fp16",
-        model_type=config["model_type"],
+def _export(repository: Path, store: Path, name: str) -> Path:
+    """The bundle that the factory makes of the registered model `name`."""
+    out = store / "bundles" / name
+    out.parent.mkdir(exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "build", "export", f"models:/{name}/1", "--out", str(out)),
+        *("--name", name, "--skip-trial", "--tracking-uri", f"sqlite:///{store}/mlflow.db"),
+    ]
+    done = subprocess.run(
+        command, cwd=repository, capture_output=True, text=True, timeout=START_S, check=False
     )
-    (folder / bundle.MANIFEST_NAME).write_bytes(bundle.encode(manifest))
-    return folder
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
