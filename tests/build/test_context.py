@@ -10,6 +10,7 @@ import pytest
 
 from build import context
 from build.errors import BuildFailed
+from build.variant import PIPELINE, SLIM
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def names(folder: Path) -> set[str]:
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])
 def test_everything_that_a_dockerfile_copies_is_there(written, arch):
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", context.dockerfile(arch).read_text(), re.M)
-    sources = [word for line in copied for word in line.split() if "[" not in word]
+    words = [word for line in copied for word in line.split() if "[" not in word]
+    sources = [word.replace("$ARCH", arch) for word in words]
     assert len(sources) > 4
     assert [source for source in sources if not (written / source).exists()] == []
 
@@ -33,7 +35,10 @@ def test_it_holds_no_bytecode_no_tests_and_no_weights(written):
     found = names(written)
     assert not [n for n in found if n.endswith(".pyc") or n.startswith(("tests/", "build/demo"))]
     assert {name.split("/")[0] for name in found} == {"LICENSE", "build", "edge", "requirements"}
-    assert {n for n in found if n.startswith("requirements")} == {"requirements/edge.txt"}
+    locks = ("edge", "pipeline", "torch-amd64", "torch-arm64")
+    assert {n for n in found if n.startswith("requirements")} == {
+        f"requirements/{name}.txt" for name in locks
+    }
 
 
 def test_the_checkout_itself_is_as_good_a_context(repository, written):
@@ -51,6 +56,17 @@ def test_a_wheelhouse_comes_along_without_its_base_image(tmp_path):
     (house / "base-amd64.tar").write_text("large")
     folder = context.write(tmp_path / "context", house)
     assert names(folder / "wheelhouse") == {"wheels/arm64/x.whl"}
+
+
+def test_the_slim_image_gets_no_wheels_of_the_other(tmp_path):
+    house = tmp_path / "house"
+    for name in ("wheels", "pipeline", "torch"):
+        (house / name / "amd64").mkdir(parents=True)
+        (house / name / "amd64/x.whl").write_text("x")
+    slim = names(context.write(tmp_path / "slim", house, SLIM) / "wheelhouse")
+    whole = names(context.write(tmp_path / "whole", house, PIPELINE) / "wheelhouse")
+    assert slim == {"wheels/amd64/x.whl"}
+    assert whole == {f"{name}/amd64/x.whl" for name in ("wheels", "pipeline", "torch")}
 
 
 def test_a_folder_that_cannot_be_written_is_a_failed_build(tmp_path):
