@@ -20,7 +20,7 @@ from build.rootfs import bytecode, contents, files, wheels
 SYSTEM_KEPT = (
     *contents.SYSTEM_KEPT,
     "usr/lib/python3.11/unittest/*",
-    "usr/lib/python3.11/{cProfile,profile,pstats}.py",
+    "usr/lib/python3.11/{cProfile,profile,pstats,pdb}.py",
 )
 TORCH_LEFT_OUT = (
     "torch/{include,test,share}",
