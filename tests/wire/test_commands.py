@@ -373,4 +373,5 @@ def test_probe_imports_next_to_nothing(repository):
     assert heavy.isdisjoint(found)
     assert [name for name in found if name.startswith("edge.")] == [
         *("edge.commands", "edge.commands.probe", "edge.config", "edge.errors"),
+        "edge.setting_values",
     ]

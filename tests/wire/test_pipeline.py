@@ -177,3 +177,9 @@ def test_nothing_but_json_is_written_to_the_log(pipeline):
     lines = [line for line in pipeline.log.splitlines() if line]
     assert all(isinstance(json.loads(line), dict) for line in lines)
     assert any('"message": "model opened"' in line for line in lines)
+
+
+def test_a_setting_of_the_other_flavor_ends_the_start(serve, model_bundle):
+    served = serve("--bundle", str(model_bundle), await_ready=False, quantize="int8")
+    assert served.process.wait(60) != 0
+    assert "EDGE_QUANTIZE is int8, which only bundles of the flavor pipeline know" in served.log

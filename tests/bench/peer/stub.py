@@ -20,6 +20,7 @@ class Handler(BaseHTTPRequestHandler):
     """Streams as many events as tokens are asked for."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # a head and its body leave together
 
     def do_GET(self):
         self._whole(200 if self.path in ("/health", "/props") else 404, sys.argv)
@@ -47,6 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _chunk(self, data):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
 
     def _whole(self, status, answer):
         text = json.dumps(answer).encode()
