@@ -22,6 +22,11 @@ from tests.bench.bars.graph import NoGraph
 from tests.bench.bars.plan import Plan as BarsPlan
 from tests.bench.bars.report import Report as BarsReport
 from tests.bench.client import BadAnswer
+from tests.bench.flavors import model as flavors_model
+from tests.bench.flavors import run as flavors_run
+from tests.bench.flavors.plan import FLAVORS
+from tests.bench.flavors.plan import Plan as FlavorsPlan
+from tests.bench.flavors.report import Report as FlavorsReport
 from tests.bench.footprint import Footprint
 from tests.bench.images import NoImage
 from tests.bench.pairs import TooFast
@@ -34,6 +39,7 @@ from tests.bench.subject import NoSubject, Subject
 from tests.bench.workload import Bench, Plan
 
 FAILED, TERMINATED = 1, 143
+DTYPES = ("float32", "bfloat16", "float16")
 FAILURES = (
     *(NoSubject, NoGraph, NoPeer, NotStarted, BadAnswer, TooFast),
     *(StartupError, NoImage, NoContainer, BuildFailed),
@@ -45,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     end = words.index("--") if "--" in words else len(words)
     args = parser().parse_args(words[:end])
+    args.shape = args.shape or (flavors_model.DEMO_SHAPE if args.flavors else "100m")
     telemetry.silence()
     try:
         if args.image:
@@ -53,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if args.make_model:
             print(subject.of_shape(args.shape, args.out))
+            return 0
+        if args.flavors:
+            flavors = _flavors(args)
+            print(json.dumps(flavors.json(), indent=2) if args.json else flavors.markdown())
             return 0
         if args.bars or args.peer:
             bars = _bars(args)
@@ -81,6 +92,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure the image of the demo model; what follows -- goes to `build image`",
     )
+    what.add_argument(
+        "--flavors",
+        action="store_true",
+        help="measure both flavors and `mlflow models serve` on one model (default: the demo)",
+    )
     what.add_argument("--make-model", action="store_true", help="only make the model of --shape")
     add(
         "--peer",
@@ -97,7 +113,16 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--cache", type=Path, default=source.cache(), metavar="DIR", help="of llama.cpp")
     add("--flash-attn", choices=("on", "off", "both"), default="both", help="of llama.cpp")
-    add("--shape", choices=SHAPES, default="100m", help="of the random model (%(default)s)")
+    add("--shape", choices=SHAPES, help="of the random model (100m)")
+    add("--dtype", choices=DTYPES, default="bfloat16", help="with --flavors: of the pipeline")
+    add(
+        "--image-of",
+        type=_image,
+        action="append",
+        default=[],
+        metavar="FLAVOR=IMAGE",
+        help="with --flavors: an image whose size is shown; may be repeated",
+    )
     add("--out", type=Path, metavar="DIR", help="where --make-model writes (.cache/bench/SHAPE)")
     add("--rounds", type=_count, default=plan.rounds, metavar="N", help="(%(default)s)")
     add("--clients", type=_counts, default=plan.clients, metavar="N,N", help="(1,4,8)")
@@ -172,6 +197,30 @@ def _bars(args: argparse.Namespace) -> BarsReport:
         return run.measure(names, plan, args.shape, peer, Path(scratch), _say)
 
 
+def _flavors(args: argparse.Namespace) -> FlavorsReport:
+    """Make the model in its three forms and measure them."""
+    plan = FlavorsPlan(
+        rounds=args.rounds,
+        clients=max(args.clients),
+        prompt_tokens=args.prompt_tokens,
+        new_tokens=args.new_tokens,
+        starts=args.starts,
+    )
+    settings = {
+        "EDGE_THREADS": str(args.threads),
+        "EDGE_SLOTS": str(plan.clients),
+        **dict(args.set),
+    }
+    with tempfile.TemporaryDirectory(prefix="phial-bench-") as folder:
+        scratch = Path(folder)
+        _say(f"making and logging the model ({args.shape})")
+        made = flavors_model.make(args.shape, args.dtype, scratch)
+        found = flavors_run.measure(made, plan, settings, scratch, _say)
+    for flavor, image in args.image_of:
+        found.samples[flavor].image_bytes = images.size_bytes(image)
+    return found
+
+
 def verdict(report: Report) -> str:
     """Whether the bar of single-stream decode is met, in a line."""
     share = report.decode_share
@@ -197,6 +246,13 @@ def _setting(text: str) -> tuple[str, str]:
     if not name.startswith(config.PREFIX) or not equals:
         raise argparse.ArgumentTypeError(f"{text!r}, expected {config.PREFIX}NAME=VALUE")
     return name, value
+
+
+def _image(text: str) -> tuple[str, str]:
+    flavor, equals, image = text.partition("=")
+    if flavor not in FLAVORS or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected {' or '.join(FLAVORS)}=IMAGE")
+    return flavor, image
 
 
 def _bar_names(text: str) -> tuple[str, ...]:

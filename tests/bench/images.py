@@ -74,9 +74,14 @@ def measure(options: Sequence[str], starts: int, peer: str = "") -> Measured:
     build("local", options)
     tool = container.find()
     runs = [once(tool) for _ in range(starts)]
-    peer_bytes = int(container.ask(tool, "inspect", "--format", "{{.Size}}", peer)) if peer else 0
+    peer_bytes = size_bytes(peer) if peer else 0
     found = [start for start, _ in runs], [rss for _, rss in runs]
     return Measured(tool, sizes, (first_s, warm_s), *found, peer_bytes)
+
+
+def size_bytes(image: str) -> int:
+    """The plain size of an image that the container tool has."""
+    return int(container.ask(container.find(), "inspect", "--format", "{{.Size}}", image))
 
 
 def build(to: str, options: Sequence[str]) -> float:

@@ -24,13 +24,14 @@ def make(shape: Shape, folder: Path, options: Mapping[str, str] = export.TUNED_O
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         weights, exported = Path(scratch, "weights"), Path(scratch, "onnx")
-        _write_weights(shape, weights)
+        write_weights(shape, weights)
         export.export(weights, exported, options)
         shutil.rmtree(weights)
         exported.rename(folder)
 
 
-def _write_weights(shape: Shape, folder: Path) -> None:
+def write_weights(shape: Shape, folder: Path) -> None:
+    """Write the transformers folder of a random model of `shape`, which never ends by itself."""
     tokenizer = vocabulary.widened(shape.vocab_size)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float16)
@@ -51,6 +52,15 @@ def _write_weights(shape: Shape, folder: Path) -> None:
         torch.set_default_dtype(before)
     _never_end(built)
     network.save(built, tokenizer, folder)
+
+
+def never_end(folder: Path, dtype: str) -> None:
+    """Make the model of a transformers folder one of `dtype` that never ends by itself."""
+    from transformers import AutoModelForCausalLM
+
+    built = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    _never_end(built)
+    built.save_pretrained(folder)
 
 
 def _never_end(built: torch.nn.Module) -> None:
